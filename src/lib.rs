@@ -1,6 +1,8 @@
 //! Skeleton; the map comes with the code.
 pub mod apps;
+pub mod cli;
 pub mod config;
 pub mod frame;
+pub mod log;
 pub mod node;
 pub mod protocol;
