@@ -1,4 +1,5 @@
 //! Skeleton; the map comes with the code.
+pub mod api;
 pub mod apps;
 pub mod cli;
 pub mod config;
