@@ -84,6 +84,8 @@ pub struct HubSettings {
     pub inbox_depth_max: usize,
     /// how long a REST publish waits for room, then 503
     pub publish_wait: Duration,
+    /// cached events kept in the process (S-21)
+    pub cached_events_max: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,6 +304,7 @@ fn hub_settings(section: &Section<'_>) -> Result<HubSettings, ConfigError> {
     Ok(HubSettings {
         inbox_depth_max: section.usize("inbox_depth_max", 16..=16_777_216)?,
         publish_wait: Duration::from_millis(section.integer("publish_wait_ms", 0..=60_000)?),
+        cached_events_max: section.usize("cached_events_max", 0..=100_000_000)?,
     })
 }
 
