@@ -77,7 +77,7 @@ pub fn config_listing(settings: &Settings) -> String {
     let width = |of: fn(&crate::config::Setting) -> &str| {
         let widths = settings.listing.iter().map(|line| of(line).chars().count());
         // one long list must not push every origin off the screen
-        widths.filter(|width| *width <= 40).max().unwrap_or(0)
+        widths.filter(|width| *width <= 48).max().unwrap_or(0)
     };
     let (key_width, value_width) = (width(|line| &line.key), width(|line| &line.value));
     let mut text = String::new();

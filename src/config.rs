@@ -352,7 +352,10 @@ fn list(
                 "server.host" => format!("{:?}", server.host.to_string()),
                 "server.path" => format!("{:?}", server.path),
                 "server.workers" => server.workers.to_string(),
-                // a variable's text is a number or a switch by now
+                _ if ["true", "false"].contains(&known.default) => section
+                    .switch(known.key)
+                    .map_or_else(|_| layers::shown(value), |on| on.to_string()),
+                // a variable's text is a number by now
                 _ if !known.default.starts_with('"') => {
                     layers::shown(value).trim_matches('"').to_owned()
                 }

@@ -202,6 +202,8 @@ fn laravel_variables_are_read() {
     assert_eq!(app.allowed_origins, ["app.example.com", "*.b.com"]);
     assert_eq!(app.limits.connections_max, Some(9));
     assert_eq!(app.limits.message_bytes_max, 100_000);
+    let listed = origin(&settings, "app_defaults.message_rate_terminate").0;
+    assert_eq!(listed, "true");
     let rate = MessageRateLimit {
         max_attempts: 5,
         decay_s: 6,
@@ -762,7 +764,7 @@ fn settings_tables() -> String {
             .iter()
             .find(|(_, path)| *path == known.path);
         let laravel = laravel
-            .map(|(name, _)| format!(" `{name}`"))
+            .map(|(name, _)| format!(" Also `{name}`."))
             .unwrap_or_default();
         let _ = writeln!(
             text,
