@@ -41,8 +41,13 @@ impl Scene {
                 user_info: "{}".into(),
             })
         });
-        self.directory
-            .join(&self.app, &key(channel), worker, member.as_ref(), Instant::now())
+        self.directory.join(
+            &self.app,
+            &key(channel),
+            worker,
+            member.as_ref(),
+            Instant::now(),
+        )
     }
 
     fn publish(&self, channel: &str, text: &str) -> Result<(), Full> {
@@ -165,7 +170,10 @@ fn p6_a_joiner_is_not_told_of_itself() {
     let bob = scene.join("presence-room", FIRST, Some("bob"));
     let waiting = scene.waiting(FIRST);
     assert_eq!(waiting.len(), 1);
-    assert!(waiting[0].0 <= bob.since, "bob must not get his own arrival");
+    assert!(
+        waiting[0].0 <= bob.since,
+        "bob must not get his own arrival"
+    );
 }
 
 #[test]
@@ -179,7 +187,10 @@ fn p12_members_over_the_limit_are_refused_and_leave_nothing_behind() {
     );
     scene.join("presence-a", SECOND, Some("ann"));
     assert_eq!(
-        scene.directory.occupancy(&key("presence-a")).subscription_count,
+        scene
+            .directory
+            .occupancy(&key("presence-a"))
+            .subscription_count,
         2
     );
 
@@ -216,7 +227,9 @@ fn a_full_inbox_takes_no_event_from_anyone_but_what_must_not_be_lost() {
     assert_eq!(scene.publish("presence-room", "3"), Err(Full(FIRST)));
     // the second worker, which has room, didn't get it either
     assert_eq!(scene.waiting(SECOND).len(), 1);
-    scene.directory.leave(&key("presence-room"), SECOND, Some("bob"));
+    scene
+        .directory
+        .leave(&key("presence-room"), SECOND, Some("bob"));
     assert_eq!(scene.waiting(FIRST).len(), 3);
     scene.publish("presence-room", "4").expect("room again");
 }
@@ -239,16 +252,22 @@ fn s20_s21_cached_events_outlive_their_subscribers_but_not_their_time() {
     put("1", start);
     put("2", start + Duration::from_secs(10));
     let at = |seconds: u64| {
-        let (_, frame) = scene.directory.look(&channel, start + Duration::from_secs(seconds));
+        let (_, frame) = scene
+            .directory
+            .look(&channel, start + Duration::from_secs(seconds));
         frame
     };
     assert_eq!(at(10), Some(Frame::text("2")));
     assert_eq!(at(1809), Some(Frame::text("2")));
     assert_eq!(at(1810), None);
-    let cached = scene.directory.cached(&channel, start + Duration::from_secs(1800));
+    let cached = scene
+        .directory
+        .cached(&channel, start + Duration::from_secs(1800));
     let cached = cached.expect("still alive");
     assert_eq!((cached.data.as_json(), cached.ttl_s), ("\"2\"", 10));
-    scene.directory.expire_cached(start + Duration::from_secs(1810));
+    scene
+        .directory
+        .expire_cached(start + Duration::from_secs(1810));
     assert_eq!(at(10), None, "expired events are let go");
 }
 

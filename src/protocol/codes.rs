@@ -135,6 +135,9 @@ pub enum ClientError {
     /// Reverb's limit on messages of any kind
     #[error("Rate limit exceeded")]
     RateLimited,
+    /// a worker is too far behind to take another event
+    #[error("Client event rejected because the server is overloaded, send it again in a moment")]
+    Congested,
 }
 
 impl ClientError {
@@ -148,7 +151,8 @@ impl ClientError {
             | ClientError::ExistingSubscription(_)
             | ClientError::ClientEventOnPublicChannel
             | ClientError::ClientEventNotSubscribed(_)
-            | ClientError::InvalidClientEvent => None,
+            | ClientError::InvalidClientEvent
+            | ClientError::Congested => None,
             ClientError::ClientEventsDisabled
             | ClientError::ClientEventRateLimited
             | ClientError::EventDataTooLarge { .. }
@@ -349,6 +353,11 @@ mod tests {
                 "Event name is too long. Maximum allowed size is 200.",
             ),
             (RateLimited, Some(4301), "Rate limit exceeded"),
+            (
+                Congested,
+                None,
+                "Client event rejected because the server is overloaded, send it again in a moment",
+            ),
         ]
     }
 

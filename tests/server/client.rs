@@ -42,7 +42,11 @@ impl Client {
 
     /// Connects as pusher-js does and reads its socket id.
     pub async fn connect(server: &Server) -> Client {
-        Client::connect_to(server, &format!("/app/{KEY}?protocol=7&client=js&version=8.6.0")).await
+        Client::connect_to(
+            server,
+            &format!("/app/{KEY}?protocol=7&client=js&version=8.6.0"),
+        )
+        .await
     }
 
     pub async fn connect_to(server: &Server, path: &str) -> Client {

@@ -1,7 +1,4 @@
-use super::{
-    request::{APP_ID, Connection, Unsigned, get, post, send},
-
-};
+use super::request::{APP_ID, Connection, Unsigned, get, post, send};
 use crate::{client::Client, helpers::Server};
 use serde_json::json;
 

@@ -1,7 +1,4 @@
-use super::{
-    request::{APP_ID, Response, Unsigned, send},
-
-};
+use super::request::{APP_ID, Response, Unsigned, send};
 use crate::{client::Client, helpers::Server};
 use serde_json::json;
 
