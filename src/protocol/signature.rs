@@ -65,9 +65,10 @@ pub fn check_channel_auth(
         return Ok(());
     }
     let (auth_key, signature) = split_auth(auth.unwrap_or(""));
-    if auth_key.is_some_and(|auth_key| !auth_key.eq_ignore_ascii_case(key)) {
-        let auth_key = auth_key.unwrap_or_default().to_owned();
-        return Err(SubscribeError::InvalidKey(auth_key));
+    if let Some(auth_key) = auth_key
+        && !auth_key.eq_ignore_ascii_case(key)
+    {
+        return Err(SubscribeError::InvalidKey(auth_key.to_owned()));
     }
     if kind.is_presence() && channel_data.is_none() {
         return Err(SubscribeError::MissingChannelData(channel.to_string()));
