@@ -33,8 +33,7 @@ impl Subscriber {
         let handshake = format!(
             "GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         );
-        let message =
-            format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
+        let message = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
         let mut out = handshake.into_bytes();
         out.extend(masked(message.as_bytes()));
         stream.write_all(&out).await.expect("sent");
