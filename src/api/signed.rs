@@ -52,6 +52,11 @@ impl Signed {
         std::str::from_utf8(&self.body).map_err(|error| ApiError::NotUtf8(error.valid_up_to()))
     }
 
+    /// A header's text; `None` if it is absent or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+
     /// A `{name}` of the route, decoded.
     pub fn path_part(&self, name: &str) -> Cow<'_, str> {
         path_part(&self.request, name)
