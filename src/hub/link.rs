@@ -89,16 +89,19 @@ impl<T: Transport + ?Sized> Link<T> {
         !self.outbox.borrow().is_empty()
     }
 
-    /// Queues a frame; a socket that is closing gets nothing more. Over the outbox limit the peer is too slow: what
-    /// waits is dropped and the socket closes with 4100 (C-35). Never writes and never blocks.
+    /// Queues a frame; a socket that is closing gets nothing more. Over the outbox limit, and when the socket doesn't take
+    /// enough of it at once either, the peer is too slow: what waits is dropped and the socket closes with 4100 (C-35).
+    /// Never blocks.
     pub fn push(&self, frame: &Frame) {
         if self.phase.get() != Phase::Open {
             return;
         }
-        let mut outbox = self.outbox.borrow_mut();
-        outbox.push(frame.as_bytes().clone());
-        if outbox.len_bytes() > self.outbox_bytes_max {
-            drop(outbox);
+        self.outbox.borrow_mut().push(frame.as_bytes().clone());
+        if self.is_outbox_full() {
+            // A burst within one turn of the hub says nothing about the peer: it had no chance to take any of it yet.
+            self.write();
+        }
+        if self.is_outbox_full() && self.phase.get() == Phase::Open {
             tracing::info!(
                 socket_id = %self.socket_id,
                 limit_bytes = self.outbox_bytes_max,
@@ -107,6 +110,10 @@ impl<T: Transport + ?Sized> Link<T> {
             self.outbox.borrow_mut().abandon();
             self.close(CloseReason::SlowConsumer);
         }
+    }
+
+    fn is_outbox_full(&self) -> bool {
+        self.outbox.borrow().len_bytes() > self.outbox_bytes_max
     }
 
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
@@ -208,6 +215,10 @@ impl<T: Transport + ?Sized> Link<T> {
     /// woken when the socket is writable again.
     pub fn flush(&self) {
         self.is_touched.set(false);
+        self.write();
+    }
+
+    fn write(&self) {
         let task = self.task.borrow();
         // Without a task the connection hasn't been polled yet: its first poll flushes.
         if let Some(task) = &*task
