@@ -1,6 +1,6 @@
 //! Apps by id and by key: secrets, limits, flags.
 use crate::protocol::signature::Secret;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, net::Ipv6Addr, sync::Arc};
 
 /// Who may send client events (E-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,34 +60,277 @@ pub struct AppLimits {
     pub timestamp_window_s: u64,
 }
 
+impl App {
+    /// Whether a page from this `Origin` may connect (C-9): only the host counts, in any case, whatever its scheme and
+    /// port. With a list, a missing or unreadable `Origin` is refused.
+    pub fn allows_origin(&self, origin_header: Option<&str>) -> bool {
+        let patterns = &self.allowed_origins;
+        if patterns.is_empty() || patterns.iter().any(|pattern| pattern == "*") {
+            return true;
+        }
+        origin_header
+            .and_then(origin_host)
+            .is_some_and(|host| patterns.iter().any(|pattern| matches(pattern, &host)))
+    }
+}
+
+/// An entry of `allowed_origins` as [`App::allows_origin`] compares it: a host or a pattern, or a full origin of which
+/// the host is kept. `None` when there is no host in it.
+pub fn origin_pattern(entry: &str) -> Option<String> {
+    let entry = entry.trim();
+    let authority = entry.split_once("://").map_or(entry, |(_, rest)| rest);
+    // `::1` is a host here, though an `Origin` header would write `[::1]`
+    if let Ok(address) = authority.parse::<Ipv6Addr>() {
+        return Some(format!("[{address}]"));
+    }
+    host_of(authority, true)
+}
+
+/// The host of an `Origin` header, lower-case. `None` for `null` and for anything that isn't `scheme://host[:port]`.
+fn origin_host(origin: &str) -> Option<String> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let is_scheme_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    if scheme.is_empty() || !scheme.bytes().all(is_scheme_byte) {
+        return None;
+    }
+    host_of(authority, false)
+}
+
+/// `user@host:port/path` → `host`.
+fn host_of(authority: &str, stars: bool) -> Option<String> {
+    // browsers take a backslash for a slash
+    let end = authority.find(['/', '\\', '?', '#']);
+    let end = end.unwrap_or(authority.len());
+    let authority = &authority[..end];
+    let host_port = authority.rsplit_once('@').map_or(authority, |(_, at)| at);
+    let (host, port) = match host_port.find(']') {
+        Some(bracket) => host_port.split_at(bracket + 1),
+        None => host_port.split_at(host_port.find(':').unwrap_or(host_port.len())),
+    };
+    let is_port = |text: &str| {
+        let digits = text.strip_prefix(':');
+        digits.is_some_and(|d| d.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    let is_port_pattern = stars && port == ":*";
+    if !(port.is_empty() || is_port(port) || is_port_pattern) {
+        return None;
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address: Ipv6Addr = inner.strip_suffix(']')?.parse().ok()?;
+        return Some(format!("[{address}]"));
+    }
+    // browsers send other scripts as Punycode, so a host is ASCII
+    let is_host_byte = |byte: u8| {
+        byte.is_ascii_alphanumeric() || b"-._".contains(&byte) || (stars && byte == b'*')
+    };
+    let is_host = !host.is_empty() && host.bytes().all(is_host_byte);
+    is_host.then(|| host.to_ascii_lowercase())
+}
+
+/// Whether the whole host matches; `*` is any run of characters, dots included.
+fn matches(pattern: &str, host: &str) -> bool {
+    let (pattern, host) = (pattern.as_bytes(), host.as_bytes());
+    let (mut p, mut h) = (0, 0);
+    // where to go on when the text after the last star doesn't fit: (after the star, first byte it doesn't cover yet)
+    let mut retry: Option<(usize, usize)> = None;
+    while h < host.len() {
+        if pattern.get(p) == Some(&b'*') {
+            p += 1;
+            retry = Some((p, h));
+        } else if pattern
+            .get(p)
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&host[h]))
+        {
+            p += 1;
+            h += 1;
+        } else if let Some((after_star, covered)) = retry {
+            p = after_star;
+            h = covered + 1;
+            retry = Some((after_star, h));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|byte| *byte == b'*')
+}
+
 /// All apps, immutable.
 #[derive(Debug)]
 pub struct Apps {
+    all: Vec<Arc<App>>,
     by_id: HashMap<String, Arc<App>>,
     by_key: HashMap<String, Arc<App>>,
 }
 impl Apps {
     /// Ids and keys are unique (checked by `config`).
     pub fn new(apps: Vec<App>) -> Apps {
-        let apps: Vec<Arc<App>> = apps.into_iter().map(Arc::new).collect();
+        let all: Vec<Arc<App>> = apps.into_iter().map(Arc::new).collect();
+        let index = |name: fn(&App) -> &String| {
+            let named = all.iter().map(|app| (name(app).clone(), app.clone()));
+            named.collect()
+        };
         Apps {
-            by_id: apps
-                .iter()
-                .map(|app| (app.id.clone(), app.clone()))
-                .collect(),
-            by_key: apps
-                .iter()
-                .map(|app| (app.key.clone(), app.clone()))
-                .collect(),
+            by_id: index(|app| &app.id),
+            by_key: index(|app| &app.key),
+            all,
         }
     }
     pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
         self.by_id.get(id)
     }
+    /// Keys are compared exactly (C-1).
     pub fn by_key(&self, key: &str) -> Option<&Arc<App>> {
         self.by_key.get(key)
     }
+    /// In the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
-        self.by_id.values()
+        self.all.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+    fn app(allowed_origins: &[&str]) -> App {
+        let mut settings = crate::config::from_toml("").expect("defaults");
+        let mut app = settings.apps.remove(0);
+        app.allowed_origins = allowed_origins
+            .iter()
+            .map(|entry| origin_pattern(entry).expect(entry))
+            .collect();
+        app
+    }
+
+    #[test]
+    fn c9_only_the_host_of_an_origin_counts() {
+        let check = |patterns: &[&str], origin: Option<&str>, allowed: bool| {
+            let app = app(patterns);
+            assert_eq!(
+                app.allows_origin(origin),
+                allowed,
+                "{patterns:?} {origin:?}"
+            );
+        };
+        let one = &["app.example.com"][..];
+        check(&[], None, true);
+        check(&[], Some("null"), true);
+        check(&["*"], None, true);
+        check(&["a.com", "*"], Some("rubbish"), true);
+        check(one, Some("https://app.example.com"), true);
+        check(one, Some("http://APP.example.com:3000"), true);
+        check(one, Some("https://user:pw@app.example.com"), true);
+        check(one, Some("https://app.example.com@evil.com"), false);
+        check(one, Some("https://app.example.com.evil.com"), false);
+        check(one, Some("https://evil.com/app.example.com"), false);
+        check(one, Some("https://evil.com?app.example.com"), false);
+        check(one, Some("https://evil.com\\@app.example.com"), false);
+        check(one, Some("https://evil-app.example.com"), false);
+        check(one, Some("https://example.com"), false);
+        check(one, Some("app.example.com"), false);
+        check(one, Some("null"), false);
+        check(one, Some(""), false);
+        check(one, Some("://app.example.com"), false);
+        check(one, Some("https://app.example.com https://b.com"), false);
+        check(one, Some("https://app.example.com:x"), false);
+        check(one, None, false);
+        check(&["localhost:3000"], Some("http://localhost:5173"), true);
+        check(
+            &["https://APP.example.com:8443/x"],
+            Some("http://app.example.com"),
+            true,
+        );
+    }
+
+    #[test]
+    fn c9_a_star_is_any_run_of_characters() {
+        let check = |pattern: &str, host: &str, allowed: bool| {
+            let origin = format!("https://{host}");
+            let app = app(&[pattern]);
+            assert_eq!(
+                app.allows_origin(Some(&origin)),
+                allowed,
+                "{pattern} {host}"
+            );
+        };
+        check("*.example.com", "a.example.com", true);
+        check("*.example.com", "a.b.example.com", true);
+        check("*.example.com", "example.com", false);
+        check("*.example.com", "a.example.com.evil.com", false);
+        check("*example.com", "example.com", true);
+        check("app*", "app", true);
+        check("app*", "app.evil.com", true);
+        check("a*c*e", "abcde", true);
+        check("a*c*e", "abde", false);
+        check("*a*b*", "xxaxxbxx", true);
+        check("**", "x", true);
+        check("192.168.*", "192.168.1.7:8080", true);
+    }
+
+    #[test]
+    fn c9_addresses_in_brackets() {
+        let check = |pattern: &str, origin: &str, allowed: bool| {
+            assert_eq!(
+                app(&[pattern]).allows_origin(Some(origin)),
+                allowed,
+                "{pattern} {origin}"
+            );
+        };
+        check("::1", "http://[::1]:8080", true);
+        check("[::1]:3000", "http://[0:0:0:0:0:0:0:1]", true);
+        check("[::1]", "http://[::2]", false);
+        check("[::1]", "http://[::1", false);
+        check("[::1]", "http://[::1]evil.com", false);
+    }
+
+    #[test]
+    fn c9_entries_without_a_host_are_refused() {
+        for entry in [
+            "",
+            " ",
+            "https://",
+            "/x",
+            "a b",
+            "münchen.de",
+            "[x]",
+            "host:port",
+        ] {
+            assert_eq!(origin_pattern(entry), None, "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn c9_random_origins_are_refused_without_a_panic() {
+        let mut random = SmallRng::seed_from_u64(9);
+        let app = app(&["app.example.com"]);
+        let alphabet: Vec<char> = "ab.:/@[]*\\?#% é\0".chars().collect();
+        for _ in 0..20_000 {
+            let length = random.random_range(0..24);
+            let text: String = (0..length)
+                .map(|_| alphabet[random.random_range(0..alphabet.len())])
+                .collect();
+            assert!(!app.allows_origin(Some(&text)), "{text:?}");
+            assert!(
+                !app.allows_origin(Some(&format!("http://{text}"))),
+                "{text:?}"
+            );
+            let _ = origin_pattern(&text);
+        }
+    }
+
+    #[test]
+    fn apps_are_found_by_id_and_by_exact_key() {
+        let mut first = app(&[]);
+        let mut second = first.clone();
+        (first.id, first.key) = ("1".into(), "a".into());
+        (second.id, second.key) = ("2".into(), "b".into());
+        let apps = Apps::new(vec![first, second]);
+        assert_eq!(apps.by_id("2").map(|app| app.key.as_str()), Some("b"));
+        assert_eq!(apps.by_key("a").map(|app| app.id.as_str()), Some("1"));
+        assert!(apps.by_key("A").is_none());
+        assert!(apps.by_id("a").is_none());
+        let order: Vec<&str> = apps.iter().map(|app| app.id.as_str()).collect();
+        assert_eq!(order, ["1", "2"]);
     }
 }

@@ -1,18 +1,52 @@
-//! Node: the process-wide handle that endpoints and sessions hold.
+//! Node: the process-wide handle that endpoints and sessions hold: settings, apps, the directory, and `publish`, the one
+//! way an event takes to its subscribers.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use crate::directory::{Cached, Occupancy};
 use crate::{
     apps::{App, Apps},
+    broker::{Broker, local::Local},
     config::Settings,
-    protocol::{channel::ChannelName, event::EventData, socket_id::SocketId},
+    directory::{Directory, Full, Publication},
+    hub::inbox::{ChannelKey, Command, Inbox},
+    protocol::{
+        channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
+    },
 };
-use std::sync::Arc;
 
-pub struct Node {}
+/// See the module's documentation.
+pub struct Node {
+    settings: Settings,
+    apps: Apps,
+    directory: Arc<Directory>,
+    broker: Box<dyn Broker>,
+    is_draining: AtomicBool,
+    connections: AtomicUsize,
+    connections_max: usize,
+    /// by app index
+    app_connections: Box<[AtomicUsize]>,
+}
 
 /// An event to be published to one channel.
 pub struct Event<'a> {
     pub name: &'a str,
     pub data: &'a EventData<'a>,
+    /// the connection that must not get it (H-24)
     pub except: Option<SocketId>,
+}
+
+/// A member's client event, after all checks.
+pub struct MemberEvent<'a> {
+    pub event: Event<'a>,
+    /// the sender's id on a presence channel (E-8)
+    pub user_id: Option<&'a str>,
 }
 
 /// Some worker's inbox stayed full for `hub.publish_wait`.
@@ -20,60 +54,195 @@ pub struct Event<'a> {
 #[error("The server is overloaded and took nothing: send the event again in a moment")]
 pub struct Congested;
 
-/// Who is on a channel now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Occupancy {
-    pub subscription_count: u32,
-    pub user_count: u32,
-}
-
-/// The cached event of a cache channel (H-31).
-pub struct Cached {
-    pub data: EventData<'static>,
-    pub ttl_s: u64,
+/// A connection that is counted; dropped, it counts no longer (C-10).
+pub struct ConnectionPermit {
+    node: Arc<Node>,
+    app: u32,
 }
 
 impl Node {
+    /// `inboxes`: one for each worker. `connections_max`: sockets this node takes (C-8 #8).
+    pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
+        let apps = Apps::new(settings.apps.clone());
+        let count = settings.apps.len();
+        let directory = Arc::new(Directory::new(
+            inboxes,
+            count,
+            settings.hub.cached_events_max,
+        ));
+        Node {
+            apps,
+            broker: Box::new(Local::new(directory.clone())),
+            directory,
+            is_draining: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            connections_max,
+            app_connections: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            settings,
+        }
+    }
+
     pub fn settings(&self) -> &Settings {
-        todo!()
+        &self.settings
     }
+
     pub fn apps(&self) -> &Apps {
-        todo!()
+        &self.apps
     }
-    pub fn is_draining(&self) -> bool {
-        todo!()
+
+    pub fn directory(&self) -> &Directory {
+        &self.directory
     }
-    /// Publishes an event that came over the HTTP API; cache channels keep it (S-20).
+
+    /// Publishes an event that came over the HTTP API; cache channels keep it (S-20). While a worker has no room it
+    /// waits, up to `hub.publish_wait`.
     pub async fn publish(
         &self,
-        app: &Arc<App>,
+        app: &App,
         channel: &ChannelName,
         event: Event<'_>,
     ) -> Result<(), Congested> {
-        let _ = (app, channel, event);
-        todo!()
+        let cached = channel.kind().is_cache().then(|| {
+            let ttl = Duration::from_secs(u64::from(app.limits.cache_ttl_s));
+            (event.data.clone().into_owned(), ttl)
+        });
+        let publication = Publication {
+            channel: key(app, channel),
+            frame: server::event(event.name, channel, event.data, None),
+            except: event.except,
+            cached,
+        };
+        let Err(full) = self.broker.publish(&publication) else {
+            return Ok(());
+        };
+        let wait = self.settings.hub.publish_wait;
+        tokio::time::timeout(wait, self.publish_when_there_is_room(&publication, full))
+            .await
+            .map_err(|_| {
+                tracing::warn!(app = app.id, channel = channel.as_str(), "refused an event: a worker's inbox is full (hub.inbox_depth_max)");
+                Congested
+            })
     }
+
+    async fn publish_when_there_is_room(&self, publication: &Publication, mut full: Full) {
+        while let Some(inbox) = self.directory.inbox(full.0) {
+            let mut room = std::pin::pin!(inbox.room());
+            // Listening before looking again, so that no news is missed in between.
+            room.as_mut().enable();
+            match self.broker.publish(publication) {
+                Ok(()) => return,
+                Err(still_full) => full = still_full,
+            }
+            room.await;
+        }
+    }
+
+    /// Publishes a client event (E-6). Never waits and is never cached (E-12).
+    pub fn publish_client_event(
+        &self,
+        app: &App,
+        channel: &ChannelName,
+        event: MemberEvent<'_>,
+    ) -> Result<(), Congested> {
+        let MemberEvent { event, user_id } = event;
+        let publication = Publication {
+            channel: key(app, channel),
+            frame: server::event(event.name, channel, event.data, user_id),
+            except: event.except,
+            cached: None,
+        };
+        self.broker.publish(&publication).map_err(|_| Congested)
+    }
+
     pub fn occupancy(&self, app: &App, channel: &ChannelName) -> Occupancy {
-        let _ = (app, channel);
-        todo!()
+        self.directory.occupancy(&key(app, channel))
     }
+
     /// Occupied channels whose name starts with `prefix`, sorted by name; no user channels (U-16).
     pub fn channels(&self, app: &App, prefix: &str) -> Vec<(ChannelName, Occupancy)> {
-        let _ = (app, prefix);
-        todo!()
+        let mut channels = self.directory.channels(app.index, prefix);
+        channels.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        channels
     }
-    /// Ids of a presence channel's members, each once.
+
+    /// Ids of a presence channel's members, each once, sorted.
     pub fn users(&self, app: &App, channel: &ChannelName) -> Vec<Arc<str>> {
-        let _ = (app, channel);
-        todo!()
+        let mut users = self.directory.users(&key(app, channel));
+        users.sort_unstable();
+        users
     }
+
     pub fn cached(&self, app: &App, channel: &ChannelName) -> Option<Cached> {
-        let _ = (app, channel);
-        todo!()
+        self.directory.cached(&key(app, channel), Instant::now())
     }
+
     /// Open connections of the app (H-9).
     pub fn connection_count(&self, app: &App) -> usize {
-        let _ = app;
-        todo!()
+        self.app_connections
+            .get(app.index as usize)
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Open connections of all apps.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new connection, or says which limit it breaks (C-8 #7 and #8).
+    pub fn admit(self: &Arc<Self>, app: &App) -> Result<ConnectionPermit, CloseReason> {
+        let Some(of_app) = self.app_connections.get(app.index as usize) else {
+            return Err(CloseReason::AppDoesNotExist);
+        };
+        let quota = app.limits.connections_max.map_or(usize::MAX, |max| max as usize);
+        if !count_up(of_app, quota) {
+            return Err(CloseReason::OverConnectionQuota);
+        }
+        if !count_up(&self.connections, self.connections_max) {
+            of_app.fetch_sub(1, Ordering::Relaxed);
+            return Err(CloseReason::OverCapacity);
+        }
+        Ok(ConnectionPermit {
+            node: self.clone(),
+            app: app.index,
+        })
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on new sockets are refused and readiness fails; the open ones are closed over `server.drain_s` (C-34).
+    pub fn drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        for inbox in self.directory.inboxes() {
+            inbox.push(Command::Drain {
+                over: self.settings.server.drain,
+            });
+        }
+    }
+}
+
+fn key(app: &App, channel: &ChannelName) -> ChannelKey {
+    ChannelKey {
+        app: app.index,
+        name: channel.clone(),
+    }
+}
+
+/// Adds one unless that would exceed `max`.
+fn count_up(count: &AtomicUsize, max: usize) -> bool {
+    count
+        .try_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+            (n < max).then_some(n + 1)
+        })
+        .is_ok()
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.node.connections.fetch_sub(1, Ordering::Relaxed);
+        if let Some(of_app) = self.node.app_connections.get(self.app as usize) {
+            of_app.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

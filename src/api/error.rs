@@ -1,0 +1,386 @@
+//! Every refusal of the HTTP API: its status, its sentence, its line in the log. The sentence is often all that a developer
+//! sees (Laravel shows it as `Pusher error: SENTENCE.` and adds the full stop itself), so it says what to change.
+use crate::protocol::signature::RequestAuthError;
+use actix_web::{
+    Error, HttpRequest, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        StatusCode,
+        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
+    },
+    middleware::Next,
+};
+use std::fmt;
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    #[error("No matching application for ID [{}]", Quoted(.0))]
+    UnknownApp(String),
+    /// rows 2 to 8 of H-14
+    #[error(transparent)]
+    Auth(#[from] RequestAuthError),
+    #[error("Application disabled")]
+    AppDisabled,
+
+    #[error(
+        "Not found: nothing is at {}. Events are posted to /apps/ID/events, WebSockets connect to /app/KEY",
+        Quoted(.0)
+    )]
+    NotFound(String),
+    #[error("{}", method_hint(.method, .allow))]
+    MethodNotAllowed { method: String, allow: &'static str },
+    #[error("This is the WebSocket endpoint: connect with ws:// or wss:// (Upgrade: websocket)")]
+    UpgradeRequired,
+
+    #[error(
+        "Payload too large: {bytes} bytes, limit {limit} (server.request_bytes_max, REVERB_MAX_REQUEST_SIZE)"
+    )]
+    PayloadTooLarge { bytes: u64, limit: usize },
+    /// the connection broke, or the framing of the body is wrong
+    #[error("The request body could not be read: {0}")]
+    UnreadableBody(String),
+    #[error("The request body is not valid UTF-8 (byte {0})")]
+    NotUtf8(usize),
+    #[error("Invalid JSON: {0}")]
+    InvalidJson(String),
+
+    #[error("Expected name parameter to be a string")]
+    NameNotString,
+    #[error("Expected name parameter to be a string of at least one character")]
+    NameEmpty,
+    #[error("Event name is too long. Maximum allowed size is {0}")]
+    NameTooLong(usize),
+    #[error("The 'pusher' namespace is reserved for internal usage")]
+    NameReserved,
+    #[error("Missing parameter: {0}")]
+    Missing(&'static str),
+    #[error(
+        "The data content of this event exceeds the allowed maximum ({0} bytes). See https://pusher.com/docs/channels/server_api/http-api#publishing-events for more info"
+    )]
+    DataTooLarge(usize),
+    #[error("Cannot broadcast to more than {0} channels at once")]
+    TooManyChannels(usize),
+    #[error("Invalid channel name: {}", Quoted(.0))]
+    InvalidChannelName(String),
+    #[error("Invalid socket id: {}", Quoted(.0))]
+    InvalidSocketId(String),
+    #[error("Expected info parameter to be a string")]
+    InfoNotString,
+    #[error("Expected batch parameter to be an array of objects")]
+    BatchNotArray,
+    #[error("Cannot batch-send more than {0} messages at once")]
+    BatchTooLong(usize),
+    /// `item` counts from 1
+    #[error("{error} (message {item} of the batch)")]
+    BatchItem { item: usize, error: Box<ApiError> },
+
+    #[error(
+        "user_count may only be requested for presence channels - please supply filter_by_prefix beginning with presence-"
+    )]
+    UserCountNeedsPrefix,
+    #[error("Cannot retrieve the user count unless the channel is a presence channel")]
+    UserCountNotPresence,
+    #[error("Cannot retrieve the cache unless the channel is a cache channel")]
+    CacheNotCached,
+    #[error("Users can only be retrieved for presence channels")]
+    UsersNotPresence,
+
+    /// `published` of `of` events went out before the node took no more
+    #[error("{}", congestion_hint(*.published, *.of))]
+    Congested { published: usize, of: usize },
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        use ApiError::*;
+        match self {
+            Auth(_) => StatusCode::UNAUTHORIZED,
+            AppDisabled => StatusCode::FORBIDDEN,
+            UnknownApp(_) | NotFound(_) => StatusCode::NOT_FOUND,
+            MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            BatchItem { error, .. } => error.status(),
+            UnreadableBody(_)
+            | NotUtf8(_)
+            | InvalidJson(_)
+            | NameNotString
+            | NameEmpty
+            | NameTooLong(_)
+            | NameReserved
+            | Missing(_)
+            | TooManyChannels(_)
+            | InvalidChannelName(_)
+            | InvalidSocketId(_)
+            | InfoNotString
+            | BatchNotArray
+            | BatchTooLong(_)
+            | UserCountNeedsPrefix
+            | UserCountNotPresence
+            | CacheNotCached
+            | UsersNotPresence => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    fn header(&self) -> Option<(HeaderName, HeaderValue)> {
+        match self {
+            ApiError::MethodNotAllowed { allow, .. } => {
+                Some((ALLOW, HeaderValue::from_static(allow)))
+            }
+            ApiError::UpgradeRequired => Some((UPGRADE, HeaderValue::from_static("websocket"))),
+            ApiError::Congested { .. } => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            _ => None,
+        }
+    }
+
+    /// The sentence without what must not be logged: a wrong signature's sentence shows the signature and what it covers.
+    fn log_reason(&self) -> String {
+        let reason = self.to_string();
+        match self {
+            ApiError::Auth(_) if reason.starts_with("Invalid signature") => {
+                "Invalid signature: the secret, the path or the parameters differ".to_owned()
+            }
+            _ => reason,
+        }
+    }
+}
+
+/// One line of plain text, whatever the reason (H-19).
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status());
+        response.content_type("text/plain; charset=utf-8");
+        if let Some(header) = self.header() {
+            response.insert_header(header);
+        }
+        response.body(one_line(self.to_string()) + "\n")
+    }
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps all routes: a refusal gets a request id, in the answer and in the log line that explains it.
+pub async fn report(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let mut response = next.call(request).await?;
+    if let Some(error) = response.response().error() {
+        let id = format!("{:016x}", rand::random::<u64>());
+        match error.as_error::<ApiError>() {
+            Some(error) => log_refusal(response.request(), error.status(), error.log_reason(), &id),
+            None => log_refusal(
+                response.request(),
+                response.status(),
+                error.to_string(),
+                &id,
+            ),
+        }
+        if let Ok(id) = HeaderValue::from_str(&id) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+    }
+    Ok(response)
+}
+
+/// The path only, never the query: it holds the signature.
+fn log_refusal(request: &HttpRequest, status: StatusCode, reason: String, request_id: &str) {
+    tracing::info!(
+        app = request.match_info().get("app_id").map(|id| Quoted(id).to_string()),
+        method = %Quoted(request.method().as_str()),
+        path = %Quoted(request.path()),
+        status = status.as_u16(),
+        request_id,
+        "Refused a request: {}",
+        one_line(reason)
+    );
+}
+
+/// Text of a client inside a sentence or a log line: no control characters, cut after 200 characters (a request may name a
+/// channel with a megabyte).
+struct Quoted<'a>(&'a str);
+
+const QUOTED_CHARS_MAX: usize = 200;
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.chars();
+        for c in chars.by_ref().take(QUOTED_CHARS_MAX) {
+            if c.is_control() || c == '\u{2028}' || c == '\u{2029}' {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                write!(f, "{c}")?;
+            }
+        }
+        if chars.next().is_some() {
+            write!(f, "… ({} bytes)", self.0.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// The promise of H-19, kept for texts that were written elsewhere too.
+fn one_line(text: String) -> String {
+    if text.contains(['\n', '\r']) {
+        text.replace('\n', "\\n").replace('\r', "\\r")
+    } else {
+        text
+    }
+}
+
+fn method_hint(method: &str, allow: &str) -> String {
+    let method = Quoted(method);
+    if allow == "POST" {
+        format!(
+            "Method {method} is not allowed here, use POST (a redirect, for example from http to https, turns a POST into a GET: use the final URL)"
+        )
+    } else {
+        format!("Method {method} is not allowed here, use {allow}")
+    }
+}
+
+fn congestion_hint(published: usize, of: usize) -> String {
+    if published == 0 {
+        "The server is overloaded and took nothing: send the event again in a moment".to_owned()
+    } else {
+        format!(
+            "The server is overloaded and took only the first {published} of {of}: send the rest again in a moment"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: ApiError, status: u16, text: &str) {
+        assert_eq!(error.status().as_u16(), status, "{error}");
+        assert_eq!(error.to_string(), text);
+    }
+
+    #[test]
+    fn h14_h19_statuses_and_sentences() {
+        check(
+            ApiError::UnknownApp("7".into()),
+            404,
+            "No matching application for ID [7]",
+        );
+        check(ApiError::AppDisabled, 403, "Application disabled");
+        check(
+            ApiError::Auth(RequestAuthError::MissingKey),
+            401,
+            "Missing parameter: auth_key",
+        );
+        check(
+            ApiError::PayloadTooLarge {
+                bytes: 2_000_000,
+                limit: 1_048_576,
+            },
+            413,
+            "Payload too large: 2000000 bytes, limit 1048576 (server.request_bytes_max, REVERB_MAX_REQUEST_SIZE)",
+        );
+    }
+
+    #[test]
+    fn h21_sentences_of_the_hosted_service() {
+        check(
+            ApiError::NameNotString,
+            400,
+            "Expected name parameter to be a string",
+        );
+        check(
+            ApiError::NameTooLong(200),
+            400,
+            "Event name is too long. Maximum allowed size is 200",
+        );
+        check(
+            ApiError::NameReserved,
+            400,
+            "The 'pusher' namespace is reserved for internal usage",
+        );
+        check(
+            ApiError::DataTooLarge(10_240),
+            413,
+            "The data content of this event exceeds the allowed maximum (10240 bytes). See https://pusher.com/docs/channels/server_api/http-api#publishing-events for more info",
+        );
+        check(
+            ApiError::TooManyChannels(100),
+            400,
+            "Cannot broadcast to more than 100 channels at once",
+        );
+        check(
+            ApiError::InvalidChannelName("a b".into()),
+            400,
+            "Invalid channel name: a b",
+        );
+        check(
+            ApiError::BatchTooLong(10),
+            400,
+            "Cannot batch-send more than 10 messages at once",
+        );
+    }
+
+    #[test]
+    fn h27_a_batch_fails_with_the_status_of_its_item() {
+        check(
+            ApiError::BatchItem {
+                item: 3,
+                error: Box::new(ApiError::DataTooLarge(10)),
+            },
+            413,
+            "The data content of this event exceeds the allowed maximum (10 bytes). See https://pusher.com/docs/channels/server_api/http-api#publishing-events for more info (message 3 of the batch)",
+        );
+    }
+
+    #[test]
+    fn h19_sentences_are_one_short_line() {
+        let megabyte = "x".repeat(1_000_000);
+        for text in ["a\r\nb\u{0}c", "\u{2028}\u{7f}", megabyte.as_str()] {
+            for error in [
+                ApiError::InvalidChannelName(text.to_owned()),
+                ApiError::InvalidSocketId(text.to_owned()),
+                ApiError::UnknownApp(text.to_owned()),
+                ApiError::NotFound(text.to_owned()),
+            ] {
+                let sentence = error.to_string();
+                assert!(sentence.len() < 700, "{}", sentence.len());
+                assert!(!sentence.chars().any(char::is_control));
+            }
+        }
+        assert_eq!(one_line("a\nb".to_owned()), "a\\nb");
+    }
+
+    #[test]
+    fn refusals_carry_the_header_that_helps() {
+        let header = |error: ApiError, name: &str| {
+            let response = error.error_response();
+            assert_eq!(
+                response.headers().get("content-type").unwrap(),
+                "text/plain; charset=utf-8"
+            );
+            response
+                .headers()
+                .get(name)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
+        let wrong_method = ApiError::MethodNotAllowed {
+            method: "GET".into(),
+            allow: "POST",
+        };
+        assert_eq!(header(wrong_method, "allow"), "POST");
+        assert_eq!(header(ApiError::UpgradeRequired, "upgrade"), "websocket");
+        let congested = ApiError::Congested {
+            published: 0,
+            of: 1,
+        };
+        assert_eq!(header(congested, "retry-after"), "1");
+    }
+}

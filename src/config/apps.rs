@@ -1,0 +1,328 @@
+//! The configured apps: collected from the file and the variables, checked against each other, given their limits.
+use super::{
+    Setting,
+    error::ConfigError,
+    layers::{DEFAULT_ORIGIN, Table, hosted, shown},
+    section::Section,
+    variables::AppVariables,
+};
+use crate::{
+    apps::{App, AppLimits, ClientEvents, MessageRateLimit, origin_pattern},
+    protocol::signature::Secret,
+};
+use config::{Value, ValueKind};
+
+const DEVELOPMENT_ID: &str = "1001";
+const DEVELOPMENT_KEY: &str = "app-key";
+const DEVELOPMENT_SECRET: &str = "app-secret";
+
+/// 1 GiB: no message or body is ever larger.
+pub(super) const BYTES_MAX: u64 = 1 << 30;
+const DAY_S: u32 = 86_400;
+
+/// An app as configured, before its limits are read.
+pub(super) struct Configured<'a> {
+    pub(super) id: String,
+    key: String,
+    secret: String,
+    origin: String,
+    /// its `[[apps]]` section
+    table: Option<&'a Table>,
+}
+
+impl Configured<'_> {
+    /// Key and secret stand in the documentation, so everybody knows them.
+    pub(super) fn is_published(&self) -> bool {
+        self.key == DEVELOPMENT_KEY && self.secret == DEVELOPMENT_SECRET
+    }
+
+    fn is_same_app(&self, other: &Configured<'_>) -> bool {
+        self.id == other.id && self.key == other.key && self.secret == other.secret
+    }
+}
+
+/// Every app there is; the development app if there is none. Fails when parts are missing or unusable, or two apps
+/// share an id or a key.
+pub(super) fn collect(
+    settings: &Table,
+    variables: Vec<AppVariables>,
+) -> Result<Vec<Configured<'_>>, ConfigError> {
+    let mut apps: Vec<Configured<'_>> = Vec::new();
+    for (index, table) in app_tables(settings).enumerate() {
+        let app = from_table(index, table)?;
+        check_unique(&app, &apps)?;
+        apps.push(app);
+    }
+    for variables in variables {
+        let app = from_variables(variables)?;
+        // one .env often names the same app twice, for the reverb and the pusher driver
+        if !apps.iter().any(|other| app.is_same_app(other)) {
+            check_unique(&app, &apps)?;
+            apps.push(app);
+        }
+    }
+    if apps.is_empty() {
+        apps.push(development());
+    }
+    Ok(apps)
+}
+
+fn development() -> Configured<'static> {
+    Configured {
+        id: DEVELOPMENT_ID.to_owned(),
+        key: DEVELOPMENT_KEY.to_owned(),
+        secret: DEVELOPMENT_SECRET.to_owned(),
+        origin: DEFAULT_ORIGIN.to_owned(),
+        table: None,
+    }
+}
+
+fn app_tables(settings: &Table) -> impl Iterator<Item = &Table> {
+    let list = match settings.get("apps").map(|value| &value.kind) {
+        Some(ValueKind::Array(list)) => list.as_slice(),
+        _ => &[],
+    };
+    list.iter().filter_map(|value| match &value.kind {
+        ValueKind::Table(table) => Some(table),
+        _ => None,
+    })
+}
+
+fn from_table(index: usize, table: &Table) -> Result<Configured<'_>, ConfigError> {
+    let origin = table.values().find_map(Value::origin);
+    let origin = origin.unwrap_or(DEFAULT_ORIGIN);
+    let part = |key: &'static str| {
+        let setting = format!("{key} of [[apps]] number {}", index + 1);
+        match table.get(key).map(|value| &value.kind) {
+            Some(ValueKind::String(text)) => checked_part(key, &setting, text, origin),
+            Some(ValueKind::I64(number)) if key == "id" => {
+                checked_part(key, &setting, &number.to_string(), origin)
+            }
+            Some(_) => Err(ConfigError::Invalid {
+                setting,
+                // a secret without its quotes is still a secret
+                value: "not a text".to_owned(),
+                origin: origin.to_owned(),
+                allowed: "a text in quotes".to_owned(),
+            }),
+            None => Err(ConfigError::Missing {
+                setting,
+                origin: origin.to_owned(),
+                needed: "an app needs an id, a key and a secret".to_owned(),
+            }),
+        }
+    };
+    Ok(Configured {
+        id: part("id")?,
+        key: part("key")?,
+        secret: part("secret")?,
+        origin: origin.to_owned(),
+        table: Some(table),
+    })
+}
+
+fn from_variables(app: AppVariables) -> Result<Configured<'static>, ConfigError> {
+    let prefix = app.prefix;
+    let part = |key: &'static str, text: &str| {
+        let variable = format!("environment variable {prefix}{}", key.to_uppercase());
+        checked_part(key, &format!("the app's {key}"), text, &variable)
+    };
+    Ok(Configured {
+        id: part("id", &app.id)?,
+        key: part("key", &app.key)?,
+        secret: part("secret", &app.secret)?,
+        origin: format!("environment variables {prefix}*"),
+        table: None,
+    })
+}
+
+/// Id and key stand in paths and in `key:signature`, so they may hold only what needs no escaping there.
+fn checked_part(key: &str, setting: &str, text: &str, origin: &str) -> Result<String, ConfigError> {
+    let fits_a_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@!$*,;=".contains(&byte);
+    let is_dots = text == "." || text == "..";
+    let is_usable = match key {
+        "secret" => !text.is_empty(),
+        _ => (1..=200).contains(&text.len()) && text.bytes().all(fits_a_path) && !is_dots,
+    };
+    if is_usable {
+        return Ok(text.to_owned());
+    }
+    let (value, allowed) = match key {
+        "secret" => ("empty".to_owned(), "a text of at least one character"),
+        _ => (
+            format!("{text:?}"),
+            "1 to 200 characters out of letters, digits and -._~@!$*,;=",
+        ),
+    };
+    Err(ConfigError::Invalid {
+        setting: setting.to_owned(),
+        value,
+        origin: origin.to_owned(),
+        allowed: allowed.to_owned(),
+    })
+}
+
+fn check_unique(app: &Configured<'_>, others: &[Configured<'_>]) -> Result<(), ConfigError> {
+    for other in others {
+        let (part, value) = match () {
+            () if app.id == other.id => ("id", &app.id),
+            () if app.key == other.key => ("key", &app.key),
+            () => continue,
+        };
+        return Err(ConfigError::DuplicateApp {
+            part,
+            value: value.clone(),
+            first: other.origin.clone(),
+            second: app.origin.clone(),
+        });
+    }
+    Ok(())
+}
+
+/// Gives an app its limits. `warnings` gets what can't be meant but isn't wrong.
+pub(super) fn build(
+    index: usize,
+    configured: &Configured<'_>,
+    defaults: &Section<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<App, ConfigError> {
+    let hosted = hosted()?.values;
+    let own: Vec<&Table> = configured.table.into_iter().collect();
+    let mut section = defaults.for_app(&configured.id, &own);
+    // an app's own preset is stronger than what holds for all apps
+    if configured
+        .table
+        .is_some_and(|table| table.contains_key("preset"))
+        && is_hosted(&section)?
+        && let Some(ValueKind::Table(limits)) = hosted.get("app_defaults").map(|v| &v.kind)
+    {
+        let layers: Vec<&Table> = own.into_iter().chain([limits]).collect();
+        section = defaults.for_app(&configured.id, &layers);
+    }
+    let enabled = match configured.table {
+        Some(table) if table.contains_key("enabled") => section.switch("enabled")?,
+        _ => true,
+    };
+    let app = App {
+        index: u32::try_from(index).unwrap_or(u32::MAX),
+        id: configured.id.clone(),
+        key: configured.key.clone(),
+        secret: Secret::new(&configured.secret),
+        enabled,
+        require_tls: section.switch("require_tls")?,
+        allowed_origins: allowed_origins(&section)?,
+        client_events: section.choice(
+            "client_events",
+            &[
+                ("members", ClientEvents::Members),
+                ("all", ClientEvents::All),
+                ("none", ClientEvents::None),
+            ],
+        )?,
+        activity_timeout_s: section.u32("activity_timeout_s", 1..=DAY_S)?,
+        ping_interval_s: section.u32("ping_interval_s", 1..=DAY_S)?,
+        pong_timeout_s: section.u32("pong_timeout_s", 1..=DAY_S)?,
+        limits: limits(&section)?,
+    };
+    warnings.extend(message_too_small(&app, &section)?);
+    Ok(app)
+}
+
+/// Whether the limits of the hosted service are asked for.
+pub(super) fn is_hosted(section: &Section<'_>) -> Result<bool, ConfigError> {
+    section.choice("preset", &[("", false), ("hosted", true)])
+}
+
+fn limits(section: &Section<'_>) -> Result<AppLimits, ConfigError> {
+    Ok(AppLimits {
+        connections_max: section.limit("connections_max")?,
+        channels_max: section.usize("channels_max", 1..=u32::MAX.into())?,
+        channels_per_connection_max: section
+            .usize("channels_per_connection_max", 1..=u32::MAX.into())?,
+        message_bytes_max: section.usize("message_bytes_max", 256..=BYTES_MAX)?,
+        message_rate: message_rate(section)?,
+        client_events_per_s: section.limit("client_events_per_s")?,
+        client_event_data_bytes_max: section.usize("client_event_data_bytes_max", 1..=BYTES_MAX)?,
+        channel_name_chars_max: section.usize("channel_name_chars_max", 16..=65_535)?,
+        event_name_chars_max: section.usize("event_name_chars_max", 16..=65_535)?,
+        event_data_bytes_max: section.usize("event_data_bytes_max", 1..=BYTES_MAX)?,
+        channels_per_event_max: section.usize("channels_per_event_max", 1..=100_000)?,
+        batch_events_max: section.usize("batch_events_max", 1..=100_000)?,
+        presence_members_max: section.limit("presence_members_max")?,
+        presence_user_id_chars_max: section.usize("presence_user_id_chars_max", 1..=65_535)?,
+        presence_user_info_bytes_max: section
+            .usize("presence_user_info_bytes_max", 2..=BYTES_MAX)?,
+        cache_ttl_s: section.u32("cache_ttl_s", 1..=7 * DAY_S)?,
+        timestamp_window_s: section.integer("timestamp_window_s", 0..=365 * 86_400)?,
+    })
+}
+
+fn message_rate(section: &Section<'_>) -> Result<Option<MessageRateLimit>, ConfigError> {
+    let limit = MessageRateLimit {
+        max_attempts: section.u32("message_rate_attempts_max", 1..=u32::MAX)?,
+        decay_s: section.u32("message_rate_decay_s", 1..=DAY_S)?,
+        terminate: section.switch("message_rate_terminate")?,
+    };
+    Ok(section.switch("message_rate_limit")?.then_some(limit))
+}
+
+/// Hosts in the form `App::allows_origin` compares; empty when every origin is allowed.
+fn allowed_origins(section: &Section<'_>) -> Result<Vec<String>, ConfigError> {
+    let mut patterns = Vec::new();
+    for entry in section.list("allowed_origins")? {
+        match origin_pattern(entry) {
+            Some(pattern) => patterns.push(pattern),
+            None => {
+                let allowed = "a list of host names such as app.example.com or *.example.com";
+                return Err(section.invalid("allowed_origins", allowed)?);
+            }
+        }
+    }
+    if patterns.iter().any(|pattern| pattern == "*") {
+        patterns.clear();
+    }
+    Ok(patterns)
+}
+
+/// C-25: a client event of the largest size must fit into a message. JSON can write a byte as six (`\u0001`), and
+/// 4,096 leave room for the names around it.
+fn message_too_small(app: &App, section: &Section<'_>) -> Result<Option<String>, ConfigError> {
+    let needed = app
+        .limits
+        .client_event_data_bytes_max
+        .saturating_mul(6)
+        .saturating_add(4_096);
+    if app.client_events == ClientEvents::None || app.limits.message_bytes_max >= needed {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "{}: a client event with client_event_data_bytes_max ({}) of data can need {needed} bytes once escaped, and a message that is too large closes the connection",
+        section.described("message_bytes_max")?,
+        app.limits.client_event_data_bytes_max
+    )))
+}
+
+/// The lines of `resound config` for one app, its secret masked.
+pub(super) fn list(configured: &Configured<'_>) -> Vec<Setting> {
+    let setting = |key: &str, value: String| Setting {
+        key: format!("apps.{}.{key}", configured.id),
+        value,
+        origin: configured.origin.clone(),
+    };
+    let mut settings = vec![
+        setting("id", format!("{:?}", configured.id)),
+        setting("key", format!("{:?}", configured.key)),
+        setting("secret", "****".to_owned()),
+    ];
+    let overrides = configured.table.into_iter().flatten();
+    let mut overrides: Vec<_> = overrides
+        .filter(|(key, _)| !["id", "key", "secret"].contains(&key.as_str()))
+        .collect();
+    overrides.sort_by_key(|(key, _)| key.as_str());
+    settings.extend(
+        overrides
+            .into_iter()
+            .map(|(key, value)| setting(key, shown(value))),
+    );
+    settings
+}

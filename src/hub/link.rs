@@ -1,0 +1,231 @@
+//! What the hub and the connection share of one socket: its io, the frames it is owed, and the marks its timeouts are
+//! judged by. Lives on one thread.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    outbox::Outbox,
+    ticker::{Due, KeepAlive, Vitals},
+};
+use crate::{
+    frame::Frame,
+    protocol::{codes::CloseReason, server, socket_id::SocketId},
+};
+
+/// A byte stream to a peer: TCP, or TLS over it.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
+
+/// Where a socket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Messages are exchanged.
+    Open,
+    /// Our close frame is on its way or sent; only the peer's close frame is still of interest.
+    Closing,
+    /// Nothing more can be said; the connection drops the transport.
+    Cut,
+}
+
+/// One socket as the hub sees it. The connection future holds it with its concrete transport; the hub behind `dyn`.
+pub struct Link<T: ?Sized = dyn Transport> {
+    socket_id: SocketId,
+    outbox_bytes_max: usize,
+    outbox: RefCell<Outbox>,
+    phase: Cell<Phase>,
+    /// whether the hub already means to flush it in this turn
+    is_touched: Cell<bool>,
+    is_ping_due: Cell<bool>,
+    vitals: Cell<Vitals>,
+    keep_alive: KeepAlive,
+    /// the connection's task, known from its first poll on
+    task: RefCell<Option<Waker>>,
+    io: RefCell<T>,
+}
+
+impl<T: Transport> Link<T> {
+    /// `now_s`: the hub's clock.
+    pub fn new(
+        io: T,
+        socket_id: SocketId,
+        keep_alive: KeepAlive,
+        outbox_bytes_max: usize,
+        now_s: u32,
+    ) -> Rc<Link<T>> {
+        Rc::new(Link {
+            socket_id,
+            outbox_bytes_max,
+            outbox: RefCell::default(),
+            phase: Cell::new(Phase::Open),
+            is_touched: Cell::new(false),
+            is_ping_due: Cell::new(false),
+            vitals: Cell::new(Vitals::new(now_s)),
+            keep_alive,
+            task: RefCell::new(None),
+            io: RefCell::new(io),
+        })
+    }
+}
+
+impl<T: Transport + ?Sized> Link<T> {
+    pub fn socket_id(&self) -> SocketId {
+        self.socket_id
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    pub fn has_frames_waiting(&self) -> bool {
+        !self.outbox.borrow().is_empty()
+    }
+
+    /// Queues a frame; a socket that is closing gets nothing more. Over the outbox limit the peer is too slow: what
+    /// waits is dropped and the socket closes with 4100 (C-35). Never writes and never blocks.
+    pub fn push(&self, frame: &Frame) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.push(frame.as_bytes().clone());
+        if outbox.len_bytes() > self.outbox_bytes_max {
+            drop(outbox);
+            tracing::info!(
+                socket_id = %self.socket_id,
+                limit_bytes = self.outbox_bytes_max,
+                "closing a socket that doesn't read: its outbox is full (socket.outbox_bytes_max)"
+            );
+            self.outbox.borrow_mut().abandon();
+            self.close(CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
+    pub fn push_raw(&self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.outbox.borrow_mut().push(bytes);
+        }
+    }
+
+    /// Says goodbye: `pusher:error`, then the close frame with the same code (C-30), after what is queued already.
+    pub fn close(&self, reason: CloseReason) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        let mut outbox = self.outbox.borrow_mut();
+        outbox.push(server::fatal_error(reason).into_bytes());
+        outbox.push(server::close(reason).into_bytes());
+        drop(outbox);
+        self.begin_closing();
+    }
+
+    /// Ends the connection with a close frame alone: answers to the peer's own close, violations of RFC 6455.
+    pub fn close_with(&self, frame: Frame) {
+        if self.phase.get() != Phase::Open {
+            return;
+        }
+        self.outbox.borrow_mut().push(frame.into_bytes());
+        self.begin_closing();
+    }
+
+    fn begin_closing(&self) {
+        self.phase.set(Phase::Closing);
+        let mut vitals = self.vitals.get();
+        vitals.closing_since_s = Some(vitals.now_s);
+        self.vitals.set(vitals);
+        self.wake();
+    }
+
+    /// Ends the connection at once.
+    pub fn cut(&self) {
+        self.phase.set(Phase::Cut);
+        self.wake();
+    }
+
+    /// Polls the connection's task soon.
+    pub fn wake(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// The connection tells which task to wake.
+    pub fn set_task(&self, waker: &Waker) {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *task = Some(waker.clone());
+        }
+    }
+
+    /// Something arrived from the peer: the only thing that proves it is alive (C-20).
+    pub fn note_received(&self, now_s: u32) {
+        let mut vitals = self.vitals.get();
+        vitals.received_s = now_s;
+        vitals.pinged_s = None;
+        self.vitals.set(vitals);
+    }
+
+    /// What a look at the clock asks for.
+    pub fn due(&self, now_s: u32, limits: &super::ticker::Limits) -> Due {
+        let mut vitals = self.vitals.get();
+        vitals.now_s = now_s;
+        let due = vitals.due(self.has_frames_waiting(), self.keep_alive, limits);
+        if due == Due::Ping {
+            vitals.pinged_s = Some(now_s);
+            self.is_ping_due.set(true);
+        }
+        self.vitals.set(vitals);
+        due
+    }
+
+    /// Whether the connection is to send a ping; asked once for each.
+    pub fn take_ping_due(&self) -> bool {
+        self.is_ping_due.replace(false)
+    }
+
+    /// Marks the socket for the hub's next flush; `false` if it is marked already.
+    pub fn touch(&self) -> bool {
+        !self.is_touched.replace(true)
+    }
+
+    /// The hub's flush: writes directly if the socket takes it, else leaves the rest to the connection's task, which is
+    /// woken when the socket is writable again.
+    pub fn flush(&self) {
+        self.is_touched.set(false);
+        let task = self.task.borrow();
+        // Without a task the connection hasn't been polled yet: its first poll flushes.
+        if let Some(task) = &*task
+            && let Poll::Ready(Err(_)) = self.poll_flush(&mut Context::from_waker(task))
+        {
+            self.cut();
+        }
+    }
+
+    /// Writes what waits.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut written = 0;
+        let flushed = outbox.poll_flush(&mut *self.io.borrow_mut(), cx, &mut written);
+        let mut vitals = self.vitals.get();
+        vitals.note_write(written > 0 || flushed.is_ready());
+        self.vitals.set(vitals);
+        flushed
+    }
+
+    /// The transport, for reading and for the shutdown. Never hold it across a call that may flush.
+    pub fn io(&self) -> std::cell::RefMut<'_, T> {
+        self.io.borrow_mut()
+    }
+}

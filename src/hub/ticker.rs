@@ -1,0 +1,202 @@
+//! The one timer per worker: pings, missing pongs, sockets that don't finish closing, writes that are stuck. What is due
+//! is decided by a pure function of the times, so that tests need no clock.
+
+use std::{rc::Rc, time::Duration};
+
+use super::Hub;
+
+/// How often a worker looks at its sockets. Every timeout is late by at most this.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// How a socket is kept alive, from its app's settings (C-20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// silence after which the peer is asked for a sign of life
+    pub ping_interval_s: u32,
+    /// how long the answer may take
+    pub pong_timeout_s: u32,
+}
+
+/// Limits that hold for every socket of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// how long frames may wait for a peer that takes nothing
+    pub write_timeout_s: u32,
+    /// how long a closing socket waits for the peer's close frame (C-30)
+    pub close_timeout_s: u32,
+}
+
+/// The times a socket is judged by, in seconds of the hub's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Vitals {
+    /// the last look at the clock
+    pub now_s: u32,
+    /// when something last arrived
+    pub received_s: u32,
+    /// when a ping went out that nothing has answered yet
+    pub pinged_s: Option<u32>,
+    /// since when frames wait without one byte being taken
+    pub stuck_since_s: Option<u32>,
+    pub closing_since_s: Option<u32>,
+}
+
+/// What a tick must do with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    Nothing,
+    /// send a WebSocket ping (C-18)
+    Ping,
+    /// close with 4201 (C-20)
+    PongTimeout,
+    /// take the transport away: the peer reads nothing or doesn't finish closing
+    Cut,
+}
+
+impl Vitals {
+    pub fn new(now_s: u32) -> Vitals {
+        Vitals {
+            now_s,
+            received_s: now_s,
+            pinged_s: None,
+            stuck_since_s: None,
+            closing_since_s: None,
+        }
+    }
+
+    /// A write took place: did it get anywhere?
+    pub fn note_write(&mut self, progressed: bool) {
+        if progressed {
+            self.stuck_since_s = None;
+        } else if self.stuck_since_s.is_none() {
+            self.stuck_since_s = Some(self.now_s);
+        }
+    }
+
+    /// What is due at `now_s`. A second is added where a time was noted between two ticks, so that nobody is cut early.
+    pub fn due(&self, has_frames_waiting: bool, keep_alive: KeepAlive, limits: &Limits) -> Due {
+        let since = |then: u32| self.now_s.saturating_sub(then);
+        if let Some(closing) = self.closing_since_s {
+            return if since(closing) > limits.close_timeout_s {
+                Due::Cut
+            } else {
+                Due::Nothing
+            };
+        }
+        if has_frames_waiting
+            && self
+                .stuck_since_s
+                .is_some_and(|stuck| since(stuck) > limits.write_timeout_s)
+        {
+            return Due::Cut;
+        }
+        match self.pinged_s {
+            Some(pinged) if since(pinged) >= keep_alive.pong_timeout_s => Due::PongTimeout,
+            None if since(self.received_s) >= keep_alive.ping_interval_s => Due::Ping,
+            _ => Due::Nothing,
+        }
+    }
+}
+
+/// Sweeps the hub's sockets until the worker ends.
+pub async fn run(hub: Rc<Hub>) {
+    let mut interval = tokio::time::interval(TICK);
+    // A worker that was busy for seconds must not make up for it with a burst of sweeps.
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        hub.sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP_ALIVE: KeepAlive = KeepAlive {
+        ping_interval_s: 30,
+        pong_timeout_s: 20,
+    };
+    const LIMITS: Limits = Limits {
+        write_timeout_s: 10,
+        close_timeout_s: 5,
+    };
+
+    fn check(now_s: u32, change: impl Fn(&mut Vitals), waiting: bool, expected: Due) {
+        let mut vitals = Vitals::new(100);
+        vitals.now_s = now_s;
+        change(&mut vitals);
+        assert_eq!(
+            vitals.due(waiting, KEEP_ALIVE, &LIMITS),
+            expected,
+            "at {now_s}"
+        );
+    }
+
+    #[test]
+    fn c20_silence_is_answered_with_a_ping_and_a_missing_pong_with_4201() {
+        check(129, |_| (), false, Due::Nothing);
+        check(130, |_| (), false, Due::Ping);
+        check(149, |v| v.pinged_s = Some(130), false, Due::Nothing);
+        check(150, |v| v.pinged_s = Some(130), false, Due::PongTimeout);
+    }
+
+    #[test]
+    fn c20_the_clock_is_driven_by_what_is_received() {
+        check(140, |v| v.received_s = 111, false, Due::Nothing);
+        check(
+            140,
+            |v| {
+                v.note_write(true);
+                v.received_s = 110;
+            },
+            false,
+            Due::Ping,
+        );
+    }
+
+    #[test]
+    fn c30_a_closing_socket_is_cut_when_the_peer_does_not_answer() {
+        check(105, |v| v.closing_since_s = Some(100), true, Due::Nothing);
+        check(106, |v| v.closing_since_s = Some(100), true, Due::Cut);
+        // no pings while closing
+        check(
+            135,
+            |v| v.closing_since_s = Some(133),
+            false,
+            Due::Nothing,
+        );
+    }
+
+    #[test]
+    fn a_write_that_gets_nowhere_is_cut() {
+        let stuck = |v: &mut Vitals| {
+            v.now_s = 100;
+            v.note_write(false);
+            v.note_write(false);
+        };
+        let at = |now_s: u32| {
+            move |v: &mut Vitals| {
+                stuck(v);
+                v.now_s = now_s;
+            }
+        };
+        check(110, at(110), true, Due::Nothing);
+        check(111, at(111), true, Due::Cut);
+        check(111, at(111), false, Due::Nothing);
+        check(
+            111,
+            |v| {
+                stuck(v);
+                v.note_write(true);
+                v.now_s = 111;
+            },
+            true,
+            Due::Nothing,
+        );
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_does_no_harm() {
+        check(50, |v| v.pinged_s = Some(90), true, Due::Nothing);
+    }
+}

@@ -1,0 +1,209 @@
+//! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
+
+mod bind;
+pub mod limits;
+mod signals;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use actix_http::HttpService;
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, web};
+
+pub use self::bind::BindError;
+use crate::{
+    api,
+    config::Settings,
+    hub::{
+        self, Hub,
+        inbox::{Commands, Inbox, WorkerId, inbox},
+        ticker::{self, Limits},
+    },
+    node::Node,
+    socket::upgrade::{Listener, upgrade, worker_hub},
+};
+
+/// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
+const HTTP_CONNECTIONS_MAX: usize = 25_000;
+
+/// How often cached events whose time is over are looked for.
+const CACHE_SWEEP: Duration = Duration::from_secs(60);
+
+/// What can go wrong before the server runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("the server could not be started: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// A server that listens.
+pub struct Running {
+    pub address: SocketAddr,
+    pub node: Arc<Node>,
+    handle: ServerHandle,
+    server: actix_rt::task::JoinHandle<io::Result<()>>,
+}
+
+/// Workers' ends of the inboxes, each claimed once by its worker's thread.
+type Unclaimed = Arc<Mutex<Vec<(WorkerId, Commands)>>>;
+
+/// Binds the listener and starts the workers. Must run inside an actix system.
+pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> {
+    let listener = bind::listen(settings.server.host, settings.server.port)?;
+    let address = listener.local_addr()?;
+    let workers = settings.server.workers;
+    let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
+    let connections_max = limits::connections_max(settings.server.connections_max, files_max);
+    let node = Arc::new(Node::new(settings, inboxes, connections_max));
+
+    let service_node = node.clone();
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
+        .disable_signals()
+        .shutdown_timeout(2)
+        .listen("resound", listener, move || {
+            service(service_node.clone(), unclaimed.clone(), address)
+        })?
+        .run();
+    let handle = server.handle();
+    let server = actix_rt::spawn(server);
+    actix_rt::spawn(forget_expired_events(node.clone()));
+    Ok(Running {
+        address,
+        node,
+        handle,
+        server,
+    })
+}
+
+fn make_inboxes(workers: usize, depth_max: usize) -> (Vec<Inbox>, Unclaimed) {
+    let mut inboxes = Vec::with_capacity(workers);
+    let mut unclaimed = Vec::with_capacity(workers);
+    for worker in (0..u16::MAX).map(WorkerId).take(workers) {
+        let (inbox, commands) = inbox(depth_max);
+        inboxes.push(inbox);
+        unclaimed.push((worker, commands));
+    }
+    (inboxes, Arc::new(Mutex::new(unclaimed)))
+}
+
+/// What a worker does with an accepted connection: HTTP by actix-web, upgrades by us.
+fn service(
+    node: Arc<Node>,
+    unclaimed: Unclaimed,
+    address: SocketAddr,
+) -> impl actix_service::ServiceFactory<
+    actix_rt::net::TcpStream,
+    Config = (),
+    Response = (),
+    Error = actix_http::error::DispatchError,
+    InitError = (),
+> {
+    let settings = node.settings().server.clone();
+    let data = web::Data::from(node.clone());
+    let app = App::new()
+        .app_data(data)
+        .configure(|routes| api::routes(routes, &settings.path));
+    let upgrades = fn_factory(move || {
+        let node = node.clone();
+        let hub = worker_hub(|| start_hub(&node, &unclaimed));
+        async move {
+            let hub = hub.ok_or("more workers than inboxes")?;
+            Ok::<_, &'static str>(fn_service(move |(request, framed)| {
+                let listener = Listener { is_tls: false };
+                let upgraded = upgrade(node.clone(), hub.clone(), listener, request, framed);
+                async move {
+                    // A handshake that can't be answered has nobody left to tell.
+                    if let Err(error) = upgraded.await {
+                        tracing::debug!("lost a connection during its handshake: {error}");
+                    }
+                    Ok::<(), Infallible>(())
+                }
+            }))
+        }
+    });
+    HttpService::build()
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.handshake_timeout)
+        .tcp_nodelay(true)
+        .local_addr(address)
+        .upgrade(upgrades)
+        .finish(map_config(
+            app.into_factory().map_err(|error| error.error_response()),
+            |()| AppConfig::default(),
+        ))
+        .tcp()
+}
+
+/// The hub of this worker, with its two tasks.
+fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
+    let (worker, commands) = unclaimed
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .pop()?;
+    let socket = &node.settings().socket;
+    let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let limits = Limits {
+        write_timeout_s: seconds(socket.write_timeout),
+        close_timeout_s: seconds(socket.close_timeout),
+    };
+    let hub = Hub::new(worker, limits);
+    // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
+    // back to its connection's task.
+    actix_rt::spawn(tokio::task::unconstrained(hub::run(hub.clone(), commands)));
+    actix_rt::spawn(ticker::run(hub.clone()));
+    Some(hub)
+}
+
+async fn forget_expired_events(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(CACHE_SWEEP);
+    loop {
+        interval.tick().await;
+        node.directory().expire_cached(std::time::Instant::now());
+    }
+}
+
+impl Running {
+    /// Serves until a signal asks it to stop; then drains and returns.
+    pub async fn until_stopped(self) -> io::Result<()> {
+        let signal = signals::stop_signal().await?;
+        tracing::info!("stopping on {signal}: closing {} connections", self.node.connections());
+        tokio::select! {
+            () = self.drained() => {}
+            again = signals::stop_signal() => {
+                tracing::warn!("stopping at once on {}", again?);
+            }
+        }
+        self.handle.stop(true).await;
+        self.server.await.map_err(io::Error::other)?
+    }
+
+    /// Closes every socket and waits until they are gone, at most for the drain time and one close timeout.
+    async fn drained(&self) {
+        self.node.drain();
+        let settings = self.node.settings();
+        let patience = settings.server.drain + settings.socket.close_timeout + ticker::TICK * 2;
+        let gone = async {
+            while self.node.connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        if tokio::time::timeout(patience, gone).await.is_err() {
+            tracing::warn!(
+                "{} connections were still open after the drain time",
+                self.node.connections()
+            );
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Session: one connection's protocol state, and what its client's messages lead to. Knows nothing of the transport.
+
+mod client_event;
+mod rate;
+mod subscribe;
+
+use std::{
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use self::rate::{RateLimit, Verdict};
+use crate::{
+    apps::App,
+    frame::Frame,
+    hub::{
+        Hub, SocketKey,
+        inbox::ChannelKey,
+        link::{Link, Phase},
+    },
+    node::Node,
+    protocol::{
+        channel::ChannelName,
+        client::ClientMessage,
+        codes::{ClientError, CloseReason},
+        server,
+    },
+    socket::Conversation,
+};
+
+/// See the module's documentation. Dropping it leaves every channel (C-37).
+pub struct Session {
+    node: Arc<Node>,
+    hub: Rc<Hub>,
+    link: Rc<Link>,
+    key: SocketKey,
+    app: Arc<App>,
+    /// the channels of this connection; on presence channels with the member's id
+    subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
+    message_rate: Option<Box<RateLimit>>,
+    client_event_rate: Option<Box<RateLimit>>,
+}
+
+impl Session {
+    /// Opens the conversation with `pusher:connection_established`, before anything else (C-11).
+    pub fn open(
+        node: Arc<Node>,
+        hub: Rc<Hub>,
+        link: Rc<Link>,
+        key: SocketKey,
+        app: Arc<App>,
+    ) -> Session {
+        link.push(&server::connection_established(
+            link.socket_id(),
+            app.activity_timeout_s,
+        ));
+        Session {
+            message_rate: app.limits.message_rate.map(RateLimit::of_messages),
+            client_event_rate: app
+                .limits
+                .client_events_per_s
+                .map(RateLimit::of_client_events),
+            node,
+            hub,
+            link,
+            key,
+            app,
+            subscriptions: HashMap::new(),
+        }
+    }
+
+    fn send(&self, frame: &Frame) {
+        self.link.push(frame);
+    }
+
+    fn channel_key(&self, channel: &ChannelName) -> ChannelKey {
+        ChannelKey {
+            app: self.app.index,
+            name: channel.clone(),
+        }
+    }
+
+    /// One message, from its text to its effects.
+    fn handle(&mut self, text: &str) -> Result<(), ClientError> {
+        self.count_message()?;
+        match ClientMessage::parse(text)? {
+            ClientMessage::Subscribe(request) => subscribe::subscribe(self, &request),
+            ClientMessage::Unsubscribe { channel } => {
+                subscribe::unsubscribe(self, &channel);
+                Ok(())
+            }
+            ClientMessage::ClientEvent(event) => client_event::publish(self, &event),
+            ClientMessage::Ping => {
+                self.send(&server::pong());
+                Ok(())
+            }
+            ClientMessage::Pong => Ok(()),
+        }
+    }
+
+    /// Reverb's rate limit: every message counts, whatever it is.
+    fn count_message(&self) -> Result<(), ClientError> {
+        match self.message_rate.as_ref().map(|rate| rate.check()) {
+            None | Some(Verdict::Within) => Ok(()),
+            Some(Verdict::Over { terminate }) => {
+                if terminate {
+                    self.link.close(CloseReason::RateLimited);
+                }
+                Err(ClientError::RateLimited)
+            }
+        }
+    }
+
+    fn answer(&mut self, result: Result<(), ClientError>) {
+        let Err(error) = result else {
+            return;
+        };
+        tracing::info!(
+            app = self.app.id,
+            socket_id = %self.link.socket_id(),
+            "refused a message: {error}"
+        );
+        // A connection that was just closed has had its last word.
+        if self.link.phase() == Phase::Open {
+            self.send(&server::error(&error));
+        }
+    }
+}
+
+impl Conversation for Session {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.node.directory().is_congested() {
+            self.hub.park(cx.waker());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn text(&mut self, text: &str) {
+        let result = self.handle(text);
+        self.answer(result);
+    }
+
+    /// A binary frame that holds UTF-8 is taken like text (C-24).
+    fn binary(&mut self, bytes: &[u8]) {
+        let result = match std::str::from_utf8(bytes) {
+            Ok(text) => self.handle(text),
+            Err(_) => Err(ClientError::InvalidJson),
+        };
+        self.answer(result);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        subscribe::leave_all(self);
+        tracing::debug!(app = self.app.id, socket_id = %self.link.socket_id(), "disconnected");
+    }
+}

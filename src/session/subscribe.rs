@@ -1,0 +1,204 @@
+//! Subscribe and unsubscribe, all channel kinds.
+
+use std::{sync::Arc, time::Instant};
+
+use super::Session;
+use crate::{
+    directory::Joined,
+    frame::Frame,
+    protocol::{
+        channel::{ChannelKind, ChannelName},
+        client::{ChannelData, SubscribeRequest},
+        codes::{ClientError, SubscribeError},
+        presence::{Member, MemberError, MemberLimits},
+        server,
+        signature::check_channel_auth,
+    },
+};
+
+/// Answers a subscription with exactly one success or failure (S-12).
+pub fn subscribe(session: &mut Session, request: &SubscribeRequest<'_>) -> Result<(), ClientError> {
+    let result = match check(session, request) {
+        Ok((channel, member)) => match session.subscriptions.get(&channel) {
+            Some(user_id) => return subscribe_again(session, &channel, user_id, member.as_deref()),
+            None => join(session, channel, member),
+        },
+        Err(error) => Err(error),
+    };
+    if let Err(error) = result {
+        refuse(session, &request.channel, &error);
+    }
+    Ok(())
+}
+
+/// Everything that can be said without looking at the channel itself.
+fn check(
+    session: &Session,
+    request: &SubscribeRequest<'_>,
+) -> Result<(ChannelName, Option<Arc<Member>>), SubscribeError> {
+    let app = &session.app;
+    let channel = ChannelName::parse(&request.channel, app.limits.channel_name_chars_max)
+        .map_err(|_| SubscribeError::InvalidChannelName(request.channel.to_string()))?;
+    let kind = channel.kind();
+    if kind == ChannelKind::ServerToUser {
+        // U-14: nobody is signed in as that user.
+        return Err(SubscribeError::ServerToUser(request.channel.to_string()));
+    }
+    let channel_data = match &request.channel_data {
+        ChannelData::Absent => None,
+        ChannelData::Text(text) => Some(text.as_ref()),
+        ChannelData::NotText if kind.needs_auth() => {
+            return Err(SubscribeError::InvalidChannelData(request.channel.to_string()));
+        }
+        ChannelData::NotText => None,
+    };
+    if kind.needs_auth() {
+        check_channel_auth(
+            &app.key,
+            &app.secret,
+            request.auth.as_deref(),
+            session.link.socket_id(),
+            &channel,
+            channel_data,
+        )?;
+    }
+    let member = match channel_data {
+        Some(data) if kind.is_presence() => Some(member(session, &channel, data)?),
+        None if kind.is_presence() => {
+            return Err(SubscribeError::MissingChannelData(request.channel.to_string()));
+        }
+        _ => None,
+    };
+    Ok((channel, member))
+}
+
+fn member(
+    session: &Session,
+    channel: &ChannelName,
+    channel_data: &str,
+) -> Result<Arc<Member>, SubscribeError> {
+    let limits = MemberLimits {
+        user_id_chars_max: session.app.limits.presence_user_id_chars_max,
+        user_info_bytes_max: session.app.limits.presence_user_info_bytes_max,
+    };
+    Member::parse(channel_data, limits)
+        .map(Arc::new)
+        .map_err(|error| match error {
+            MemberError::Invalid => SubscribeError::InvalidChannelData(channel.as_str().to_owned()),
+            MemberError::UserInfoTooLarge => SubscribeError::UserInfoLimit {
+                bytes_max: limits.user_info_bytes_max,
+            },
+        })
+}
+
+/// Success again, with the list of now; nobody else notices (S-14).
+fn subscribe_again(
+    session: &Session,
+    channel: &ChannelName,
+    user_id: &Option<Arc<str>>,
+    member: Option<&Member>,
+) -> Result<(), ClientError> {
+    if user_id.as_deref() != member.map(|member| &*member.user_id) {
+        return Err(ClientError::ExistingSubscription(
+            channel.as_str().to_owned(),
+        ));
+    }
+    let (members, cached) = session
+        .node
+        .directory()
+        .look(&session.channel_key(channel), Instant::now());
+    confirm(session, channel, &members, cached);
+    Ok(())
+}
+
+fn join(
+    session: &mut Session,
+    channel: ChannelName,
+    member: Option<Arc<Member>>,
+) -> Result<(), SubscribeError> {
+    let max = session.app.limits.channels_per_connection_max;
+    if session.subscriptions.len() >= max {
+        return Err(SubscribeError::ChannelsLimit { max });
+    }
+    let key = session.channel_key(&channel);
+    let Joined {
+        since,
+        members,
+        cached,
+    } = session.node.directory().join(
+        &session.app,
+        &key,
+        session.hub.worker(),
+        member.as_ref(),
+        Instant::now(),
+    )?;
+    session.hub.subscribe(key, session.key, since);
+    confirm(session, &channel, &members, cached);
+    tracing::debug!(
+        app = session.app.id,
+        socket_id = %session.link.socket_id(),
+        channel = channel.as_str(),
+        "subscribed"
+    );
+    let user_id = member.map(|member| member.user_id.clone());
+    session.subscriptions.insert(channel, user_id);
+    Ok(())
+}
+
+/// The frames of a success, in the order of S-13.
+fn confirm(
+    session: &Session,
+    channel: &ChannelName,
+    members: &[Arc<Member>],
+    cached: Option<Frame>,
+) {
+    let kind = channel.kind();
+    if kind.is_presence() {
+        session.send(&server::presence_subscription_succeeded(channel, members));
+    } else {
+        session.send(&server::subscription_succeeded(channel));
+    }
+    if kind.is_cache() {
+        session.send(&cached.unwrap_or_else(|| server::cache_miss(channel)));
+    }
+}
+
+/// The two frames of a failure (S-17): one for Echo's `.error()`, one for clients that know only `pusher:error`. Encrypted
+/// channels get no event on the channel, since the Java SDK would try to decrypt it.
+fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
+    tracing::info!(
+        app = session.app.id,
+        socket_id = %session.link.socket_id(),
+        "refused a subscription: {error}"
+    );
+    if !channel.starts_with("private-encrypted-") {
+        session.send(&server::subscription_error(channel, error));
+    }
+    session.send(&server::subscription_pusher_error(error));
+}
+
+/// Never answered; leaving a channel one isn't on is silent (S-18).
+pub fn unsubscribe(session: &mut Session, channel: &str) {
+    let Ok(name) = ChannelName::parse(channel, session.app.limits.channel_name_chars_max) else {
+        return;
+    };
+    if let Some((name, user_id)) = session.subscriptions.remove_entry(&name) {
+        leave(session, &name, user_id.as_deref());
+    }
+}
+
+/// What follows the end of a connection, the same as from unsubscribing everywhere (C-37).
+pub fn leave_all(session: &mut Session) {
+    for (channel, user_id) in std::mem::take(&mut session.subscriptions) {
+        leave(session, &channel, user_id.as_deref());
+    }
+}
+
+fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
+    let key = session.channel_key(channel);
+    session.hub.unsubscribe(&key, session.key);
+    session
+        .node
+        .directory()
+        .leave(&key, session.hub.worker(), user_id);
+}

@@ -1,0 +1,18 @@
+//! A connection: bytes of one peer in, frames out. What the messages mean is the [`Conversation`]'s business; who the
+//! peer is and whether it may talk at all is decided by [`upgrade`].
+
+pub mod connection;
+pub mod upgrade;
+
+use std::task::{Context, Poll};
+
+/// What is talked over a socket. Answers go into the socket's [`Link`](crate::hub::link::Link), which a conversation gets
+/// when it is made. Dropping it ends it, with all that follows (C-37).
+pub trait Conversation {
+    /// Whether another message can be taken now; `Pending` stops the reading until `cx` is woken.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
+    fn text(&mut self, text: &str);
+
+    fn binary(&mut self, bytes: &[u8]);
+}

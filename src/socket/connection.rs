@@ -1,0 +1,242 @@
+//! The future of one socket: read, hand over, write. All a socket costs while idle is this future, its link and its
+//! conversation: no buffer, no timer, no channel.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::BytesMut;
+use tokio::io::ReadBuf;
+
+use super::Conversation;
+use crate::{
+    frame::{Frame, FrameError, FrameReader, Message},
+    hub::{
+        Hub, SocketKey,
+        link::{Link, Phase, Transport},
+    },
+};
+
+/// Bytes read at once, into a buffer that all sockets of a worker share.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Reads in one poll before other sockets get their turn.
+const READS_PER_POLL: usize = 4;
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
+}
+
+/// One socket, from its handshake to its end.
+pub struct Connection<T: Transport + 'static, C: Conversation> {
+    link: Rc<Link<T>>,
+    hub: Rc<Hub>,
+    key: SocketKey,
+    reader: FrameReader,
+    /// gone once the connection is closing
+    conversation: Option<C>,
+    /// bytes that came with the handshake
+    early: BytesMut,
+    /// the peer's close frame has come: after ours the transport can go
+    has_peer_closed: bool,
+    /// the peer broke RFC 6455: what it sends is thrown away, only its end is awaited. Dropping the transport with bytes
+    /// unread would reset it, and the peer might never see our close frame.
+    is_deaf: bool,
+    is_shut_down: bool,
+    /// what lasts as long as the transport: dropped last
+    _held: Option<Box<dyn std::any::Any>>,
+}
+
+/// What reading has come to.
+enum Progress {
+    /// nothing more to read for now
+    Waiting,
+    /// nothing more will come
+    Ended,
+}
+
+impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
+    /// `key`: the link's name in the hub. `conversation`: `None` for a peer that is refused, whose link is closing
+    /// already. `early`: bytes read along with the handshake. `held` is dropped when the transport is gone.
+    pub fn new(
+        link: Rc<Link<T>>,
+        hub: Rc<Hub>,
+        key: SocketKey,
+        reader: FrameReader,
+        conversation: Option<C>,
+        early: BytesMut,
+        held: Option<Box<dyn std::any::Any>>,
+    ) -> Connection<T, C> {
+        Connection {
+            link,
+            hub,
+            key,
+            reader,
+            conversation,
+            early,
+            has_peer_closed: false,
+            is_deaf: false,
+            is_shut_down: false,
+            _held: held,
+        }
+    }
+
+    /// Reads what there is and answers it.
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Progress {
+        if !self.early.is_empty() {
+            let mut early = std::mem::take(&mut self.early);
+            self.take_input(&mut early);
+        }
+        let mut scratch = SCRATCH
+            .take()
+            .unwrap_or_else(|| vec![0; SCRATCH_BYTES].into_boxed_slice());
+        let progress = self.poll_reads(cx, &mut scratch);
+        SCRATCH.set(Some(scratch));
+        progress
+    }
+
+    fn poll_reads(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Progress {
+        for _ in 0..READS_PER_POLL {
+            if self.link.phase() == Phase::Cut || self.has_peer_closed {
+                return Progress::Ended;
+            }
+            if let Some(conversation) = &mut self.conversation
+                && conversation.poll_ready(cx).is_pending()
+            {
+                return Progress::Waiting;
+            }
+            match self.poll_read(cx, scratch) {
+                Poll::Pending => return Progress::Waiting,
+                Poll::Ready(Ok(0) | Err(_)) => return Progress::Ended,
+                Poll::Ready(Ok(n)) => {
+                    self.link.note_received(self.hub.now_s());
+                    self.take_input(&mut scratch[..n]);
+                    if n < scratch.len() {
+                        // Most likely all there was. Asking once more arms the waker, so this isn't the end of it.
+                        continue;
+                    }
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+        Progress::Waiting
+    }
+
+    fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        Pin::new(&mut *self.link.io())
+            .poll_read(cx, &mut buffer)
+            .map_ok(|()| buffer.filled().len())
+    }
+
+    /// Takes bytes apart into messages and has each answered.
+    fn take_input(&mut self, mut input: &mut [u8]) {
+        while !input.is_empty() && !self.has_peer_closed && !self.is_deaf {
+            // What the peer says while we are closing has no effect, except that it closes too.
+            let is_open = self.link.phase() == Phase::Open;
+            let (taken, message) = match self.reader.feed(input) {
+                Ok(fed) => fed,
+                Err(error) => return self.fail(error),
+            };
+            match message {
+                Some(Message::Close(code)) => {
+                    self.has_peer_closed = true;
+                    self.link
+                        .close_with(Frame::close(code.map(|(code, _)| code), ""));
+                }
+                Some(Message::Ping(payload)) if is_open => self.link.push(&Frame::pong(payload)),
+                Some(Message::Text(text)) if is_open => {
+                    if let Some(conversation) = &mut self.conversation {
+                        conversation.text(text);
+                    }
+                }
+                Some(Message::Binary(bytes)) if is_open => {
+                    if let Some(conversation) = &mut self.conversation {
+                        conversation.binary(bytes);
+                    }
+                }
+                Some(_) | None => {}
+            }
+            input = &mut input[taken..];
+        }
+    }
+
+    /// The peer breaks RFC 6455: nothing it says from here on can be understood.
+    fn fail(&mut self, error: FrameError) {
+        tracing::info!(
+            socket_id = %self.link.socket_id(),
+            code = error.code,
+            reason = error.reason,
+            "closing a socket whose frames break the WebSocket protocol"
+        );
+        self.link
+            .close_with(Frame::close(Some(error.code), error.reason));
+        self.is_deaf = true;
+    }
+
+    /// Writes what waits; once that is out and the conversation is over, ends our side of the stream. `Ready` when the
+    /// transport can go.
+    fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let flushed = self.link.poll_flush(cx);
+        if self.link.phase() == Phase::Cut {
+            return Poll::Ready(());
+        }
+        match flushed {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(_)) => Poll::Ready(()),
+            Poll::Ready(Ok(())) if self.has_peer_closed || self.is_deaf => {
+                if !self.is_shut_down {
+                    let shutdown = Pin::new(&mut *self.link.io()).poll_shutdown(cx);
+                    if ready!(shutdown).is_err() {
+                        return Poll::Ready(());
+                    }
+                    self.is_shut_down = true;
+                }
+                if self.has_peer_closed {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            }
+            Poll::Ready(Ok(())) => Poll::Pending,
+        }
+    }
+}
+
+impl<T: Transport + 'static, C: Conversation + Unpin> Future for Connection<T, C> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.link.set_task(cx.waker());
+        if this.link.take_ping_due() {
+            this.link.push(&Frame::ping(b""));
+        }
+        let progress = if this.has_peer_closed {
+            Progress::Ended
+        } else {
+            this.poll_input(cx)
+        };
+        if this.link.phase() != Phase::Open {
+            this.conversation = None;
+        }
+        if matches!(progress, Progress::Ended) && !this.has_peer_closed {
+            // The transport is at its end: nobody reads what still waits.
+            return Poll::Ready(());
+        }
+        this.poll_output(cx)
+    }
+}
+
+impl<T: Transport + 'static, C: Conversation> Drop for Connection<T, C> {
+    fn drop(&mut self) {
+        // The conversation leaves its channels while the hub still knows the socket.
+        self.conversation = None;
+        self.hub.remove(self.key);
+    }
+}

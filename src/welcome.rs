@@ -1,0 +1,97 @@
+//! What the server prints when it has started: where it listens, which apps it serves, and what to paste into Laravel.
+
+use std::{fmt::Write, net::SocketAddr};
+
+use crate::{apps::App, config::Settings, server::Running};
+
+/// The text for standard output.
+pub fn text(running: &Running) -> String {
+    compose(running.node.settings(), running.address)
+}
+
+fn compose(settings: &Settings, address: SocketAddr) -> String {
+    let mut text = String::new();
+    // Writing to a String can't fail.
+    let _ = writeln!(
+        text,
+        "Resound {} listening on http://{address}{}",
+        env!("CARGO_PKG_VERSION"),
+        settings.server.path
+    );
+    let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
+    let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
+    if settings.is_development {
+        let _ = writeln!(
+            text,
+            "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"
+        );
+    }
+    if let Some(app) = settings.apps.first() {
+        text.push_str(&snippets(app, settings, address));
+    }
+    text
+}
+
+fn plural<T>(items: &[T]) -> &'static str {
+    if items.len() == 1 { "" } else { "s" }
+}
+
+/// The two things a user needs: one for `.env`, one for Echo. The secret is shown only if it is no secret.
+fn snippets(app: &App, settings: &Settings, address: SocketAddr) -> String {
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        ip if ip.is_ipv6() => format!("[{ip}]"),
+        ip => ip.to_string(),
+    };
+    let port = address.port();
+    let (id, key) = (&app.id, &app.key);
+    let secret = if settings.is_development {
+        "app-secret"
+    } else {
+        "(the secret of this app)"
+    };
+    let path = match settings.server.path.as_str() {
+        "" => String::new(),
+        path => format!(", wsPath: '{path}'"),
+    };
+    format!(
+        "
+Laravel's .env:
+  BROADCAST_CONNECTION=reverb REVERB_APP_ID={id} REVERB_APP_KEY={key} REVERB_APP_SECRET={secret} REVERB_HOST={host} REVERB_PORT={port} REVERB_SCHEME=http
+Echo:
+  new Echo({{ broadcaster: 'reverb', key: '{key}', wsHost: '{host}', wsPort: {port}, forceTLS: false, enabledTransports: ['ws', 'wss']{path} }})
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn welcome(toml: &str, address: &str) -> String {
+        let settings = crate::config::from_toml(toml).expect("settings");
+        compose(&settings, address.parse().expect("address"))
+    }
+
+    #[test]
+    fn the_development_app_comes_with_a_notice() {
+        let text = welcome("", "127.0.0.1:8080");
+        assert!(text.contains("listening on http://127.0.0.1:8080\n"));
+        assert!(text.contains("serving app 1001"));
+        assert!(text.contains("development app"));
+        assert!(text.contains("REVERB_APP_SECRET=app-secret"));
+        assert!(text.contains("wsHost: '127.0.0.1', wsPort: 8080"));
+    }
+
+    #[test]
+    fn a_real_secret_is_not_printed() {
+        let text = welcome(
+            "[server]\npath = \"/ws\"\n[[apps]]\nid = \"7\"\nkey = \"k\"\nsecret = \"hunter2\"",
+            "0.0.0.0:80",
+        );
+        assert!(!text.contains("hunter2"));
+        assert!(!text.contains("development"));
+        assert!(text.contains("wsHost: 'localhost', wsPort: 80"));
+        assert!(text.contains("wsPath: '/ws'"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The HTTP API, one file per endpoint like the URLs.
+mod bad_input;
+mod batch_events;
+mod channels;
+mod connections;
+mod events;
+mod health;
+mod legacy;
+mod request;
+mod routes;
+mod signature;
+mod subscriber;
+mod users;

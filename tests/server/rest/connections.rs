@@ -1,0 +1,15 @@
+use super::{request::get, subscriber::Subscriber};
+use crate::helpers::Server;
+
+#[tokio::test]
+async fn h9_connections_count_with_and_without_subscription() {
+    let server = Server::start().await;
+    get(&server, "/connections", &[])
+        .await
+        .assert_json(r#"{"connections":0}"#);
+    let _idle = Subscriber::connect(&server).await;
+    let _subscribed = Subscriber::on(&server, "a").await;
+    get(&server, "/connections", &[])
+        .await
+        .assert_json(r#"{"connections":2}"#);
+}
