@@ -1,4 +1,6 @@
 // The client libraries under test, each made to connect to a given server.
+import Echo2 from 'laravel-echo';
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { until } from './wait.mjs';
 
@@ -6,16 +8,14 @@ const require = createRequire(import.meta.url);
 const LIBRARIES = {
   pusher8: require('pusher-js'),
   pusher7: require('pusher-js-7'),
-  echo2: require('laravel-echo').default,
-  echo1: module1(require('laravel-echo-1')),
+  echo2: Echo2,
+  echo1: require('laravel-echo-1').default ?? require('laravel-echo-1'),
 };
 
-function module1(exports) {
-  return exports.default ?? exports;
-}
-
 function version(name) {
-  return require(`${name}/package.json`).version;
+  // Read as a file: not every package lets its package.json be imported.
+  const file = new URL(`../node_modules/${name}/package.json`, import.meta.url);
+  return JSON.parse(readFileSync(file, 'utf8')).version;
 }
 
 export const PUSHER_CLIENTS = [
