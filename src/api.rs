@@ -134,3 +134,61 @@ fn empty_json() -> HttpResponse {
         .insert_header((CONTENT_TYPE, JSON))
         .body("{}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::{App, test};
+
+    /// Sends unsigned requests to an app with the given prefix and compares the statuses.
+    async fn check(prefix: &str, expected: &[(&str, &str, u16)]) {
+        let app = test::init_service(App::new().configure(|config| routes(config, prefix))).await;
+        for (method, path, status) in expected {
+            let request = test::TestRequest::with_uri(path)
+                .method(method.parse().unwrap())
+                .to_request();
+            let answer = test::call_service(&app, request).await;
+            assert_eq!(answer.status().as_u16(), *status, "{method} {path}");
+            assert_eq!(
+                answer.headers().contains_key("x-request-id"),
+                *status != 200
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn h36_routes_at_the_root_and_below_the_prefix() {
+        let expected = [
+            ("GET", "/", 200),
+            ("GET", "/live", 200),
+            ("GET", "/reverb", 200),
+            ("GET", "/reverb/", 200),
+            ("GET", "/reverb/live", 200),
+            ("HEAD", "/reverb/live", 200),
+            ("POST", "/live", 405),
+            ("GET", "/app/key", 426),
+            ("GET", "/reverb/app/key", 426),
+            ("GET", "/apps/3/events", 405),
+            ("GET", "/reverb/apps/3/events", 405),
+            ("POST", "/reverb/apps/3/channels", 405),
+            ("DELETE", "/apps/3/channels/a/users", 405),
+            ("GET", "/apps/3/channels/a/events", 405),
+            ("GET", "/apps/3", 404),
+            ("GET", "/reverb/reverb/live", 404),
+            ("GET", "/reverbs/live", 404),
+            ("GET", "/other/live", 404),
+        ];
+        check("/reverb", &expected).await;
+    }
+
+    #[tokio::test]
+    async fn without_a_prefix_only_the_root() {
+        let expected = [
+            ("GET", "/", 200),
+            ("GET", "/apps/3/batch_events", 405),
+            ("GET", "/reverb/live", 404),
+            ("POST", "/apps/3/users/1/terminate_connections", 404),
+        ];
+        check("", &expected).await;
+    }
+}

@@ -22,11 +22,7 @@ use crate::{
     frame::Frame,
     hub::inbox::{ChannelKey, Command, Inbox, Position, WorkerId},
     protocol::{
-        channel::ChannelName,
-        codes::SubscribeError,
-        event::EventData,
-        presence::Member,
-        server,
+        channel::ChannelName, codes::SubscribeError, event::EventData, presence::Member, server,
         socket_id::SocketId,
     },
 };

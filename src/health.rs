@@ -59,6 +59,9 @@ mod tests {
         check("[server]\nhost = \"::1\"\nport = 9", "http://[::1]:9/up");
         let app = "[[apps]]\nid = \"7\"\nkey = \"k\"\nsecret = \"s\"\n";
         check(app, "http://127.0.0.1:8080/up");
-        check(&format!("{app}[server]\nhost = \"::\""), "http://[::1]:8080/up");
+        check(
+            &format!("{app}[server]\nhost = \"::\""),
+            "http://[::1]:8080/up",
+        );
     }
 }

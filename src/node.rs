@@ -119,7 +119,11 @@ impl Node {
         tokio::time::timeout(wait, self.publish_when_there_is_room(&publication, full))
             .await
             .map_err(|_| {
-                tracing::warn!(app = app.id, channel = channel.as_str(), "refused an event: a worker's inbox is full (hub.inbox_depth_max)");
+                tracing::warn!(
+                    app = app.id,
+                    channel = channel.as_str(),
+                    "refused an event: a worker's inbox is full (hub.inbox_depth_max)"
+                );
                 Congested
             })
     }
@@ -193,7 +197,10 @@ impl Node {
         let Some(of_app) = self.app_connections.get(app.index as usize) else {
             return Err(CloseReason::AppDoesNotExist);
         };
-        let quota = app.limits.connections_max.map_or(usize::MAX, |max| max as usize);
+        let quota = app
+            .limits
+            .connections_max
+            .map_or(usize::MAX, |max| max as usize);
         if !count_up(of_app, quota) {
             return Err(CloseReason::OverConnectionQuota);
         }

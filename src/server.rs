@@ -178,19 +178,29 @@ impl Running {
     /// Serves until a signal asks it to stop; then drains and returns.
     pub async fn until_stopped(self) -> io::Result<()> {
         let signal = signals::stop_signal().await?;
-        tracing::info!("stopping on {signal}: closing {} connections", self.node.connections());
+        tracing::info!(
+            "stopping on {signal}: closing {} connections",
+            self.node.connections()
+        );
         tokio::select! {
             () = self.drained() => {}
             again = signals::stop_signal() => {
                 tracing::warn!("stopping at once on {}", again?);
             }
         }
+        self.stop().await
+    }
+
+    /// Stops listening and ends what is still open.
+    pub async fn stop(self) -> io::Result<()> {
         self.handle.stop(true).await;
         self.server.await.map_err(io::Error::other)?
     }
 
-    /// Closes every socket and waits until they are gone, at most for the drain time and one close timeout.
-    async fn drained(&self) {
+    /// Closes every socket and waits until they are gone, at most for the drain time and one close timeout (C-34). The
+    /// listener stays: new sockets are refused with 503, readiness probes get an answer, and events still reach whoever
+    /// is left.
+    pub async fn drained(&self) {
         self.node.drain();
         let settings = self.node.settings();
         let patience = settings.server.drain + settings.socket.close_timeout + ticker::TICK * 2;

@@ -121,9 +121,9 @@ impl<'a> Message<'a> {
             None => EventData::from_text(from_query("data").ok_or(ApiError::Missing("data"))?),
         };
         check_data(&data, limits)?;
-        let except = match fields.socket_id {
-            Some(raw) => Some(socket_id(&string(raw).unwrap_or(Cow::Borrowed(raw.get())))?),
-            None => from_query("socket_id").map(socket_id).transpose()?,
+        let except = match (fields.socket_id, from_query("socket_id")) {
+            (Some(raw), _) => Some(socket_id_in_json(raw)?),
+            (None, text) => text.map(socket_id).transpose()?,
         };
         let info = match fields.info {
             Some(raw) => Attributes::parse(&string(raw).ok_or(ApiError::InfoNotString)?),
@@ -160,6 +160,14 @@ pub fn check_data(data: &EventData<'_>, limits: &AppLimits) -> Result<(), ApiErr
 
 pub fn socket_id(text: &str) -> Result<SocketId, ApiError> {
     SocketId::parse(text).map_err(|_| ApiError::InvalidSocketId(text.to_owned()))
+}
+
+/// A number is refused even when it looks like a socket id: its text depends on who wrote it.
+fn socket_id_in_json(raw: &RawValue) -> Result<SocketId, ApiError> {
+    match string(raw) {
+        Some(text) => socket_id(&text),
+        None => Err(ApiError::InvalidSocketId(raw.get().to_owned())),
+    }
 }
 
 pub fn channel_name(name: &str, limits: &AppLimits) -> Result<ChannelName, ApiError> {
@@ -358,7 +366,9 @@ pub mod tests {
             r#"{"name":"a","channel":"c","channel":"c","data":""}"#,
             r#"{"name":"a","channel":"c","d\u0061ta":"","data":""}"#,
         ] {
-            let error = parse(Some(body), &query, &limits()).err().expect(body);
+            let error = parse(Some(body), &query, &limits())
+                .map(|_| ())
+                .expect_err(body);
             assert!(
                 error
                     .to_string()

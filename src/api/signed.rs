@@ -342,7 +342,8 @@ mod tests {
     fn h21_invalid_json_says_what_is_wrong() {
         assert_eq!(check_json(r#"{"name":"foo"}"#), Ok(()));
         refused_json("{", "line 1 column 1");
-        refused_json(r#"{"a":1,}"#, "trailing comma");
+        refused_json(r#"{"a":1,}"#, "line 1 column 8");
+        refused_json("{\n  'a': 1}", "line 2 column 3");
         refused_json("{} x", "trailing characters");
         refused_json(r#"{"a":"\ud800"}"#, "surrogate");
         refused_json(&"[".repeat(50_000), "line 1 column");

@@ -769,7 +769,7 @@ mod tests {
         .concat();
         let ping = Said::Ping(vec![1; 125]);
         let over = [&stream[..], &header(0x80, 1)[..2]].concat();
-        check(&over, &[ping.clone()], too_big);
+        check(&over, std::slice::from_ref(&ping), too_big);
         let full = [&stream[..], &frame(0x80, b"")].concat();
         check(&full, &[ping, Said::Binary(vec![1; 1000])], None);
     }

@@ -159,12 +159,7 @@ mod tests {
         check(105, |v| v.closing_since_s = Some(100), true, Due::Nothing);
         check(106, |v| v.closing_since_s = Some(100), true, Due::Cut);
         // no pings while closing
-        check(
-            135,
-            |v| v.closing_since_s = Some(133),
-            false,
-            Due::Nothing,
-        );
+        check(135, |v| v.closing_since_s = Some(133), false, Due::Nothing);
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! ClientMessage: everything a client can say (C-23, C-24, S-9, S-18, E-1).
-use super::{codes::ClientError, event::EventData};
+//! ClientMessage: everything a client can say. Parsed here once; what it leads to is decided in `session`.
+
+use super::{codes::ClientError, event::EventData, json};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::borrow::Cow;
 
+/// A message that has the form of what it wants to be (C-23). Names are as sent: not yet checked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientMessage<'a> {
     Subscribe(SubscribeRequest<'a>),
@@ -11,6 +15,7 @@ pub enum ClientMessage<'a> {
     Pong,
 }
 
+/// `pusher:subscribe` (S-9)
 #[derive(Debug, PartialEq, Eq)]
 pub struct SubscribeRequest<'a> {
     pub channel: Cow<'a, str>,
@@ -19,6 +24,7 @@ pub struct SubscribeRequest<'a> {
     pub channel_data: ChannelData<'a>,
 }
 
+/// The `channel_data` of a subscription, as received.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ChannelData<'a> {
     /// absent, null or "" (S-7)
@@ -28,6 +34,7 @@ pub enum ChannelData<'a> {
     NotText,
 }
 
+/// `client-*` (E-1)
 #[derive(Debug, PartialEq, Eq)]
 pub struct ClientEvent<'a> {
     pub name: Cow<'a, str>,
@@ -35,9 +42,461 @@ pub struct ClientEvent<'a> {
     pub data: EventData<'a>,
 }
 
+/// The members of a message that mean something; all others are ignored (C-23, E-9).
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+/// The `data` of `pusher:subscribe` and `pusher:unsubscribe`.
+#[derive(Deserialize)]
+struct ChannelFields<'a> {
+    #[serde(borrow)]
+    channel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    auth: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel_data: Option<&'a RawValue>,
+}
+
 impl<'a> ClientMessage<'a> {
+    /// Reads one message. Errors are those of C-24, S-9 and E-5.
     pub fn parse(text: &'a str) -> Result<ClientMessage<'a>, ClientError> {
-        let _ = text;
-        todo!()
+        if !json::is_well_formed(text) {
+            return Err(ClientError::InvalidJson);
+        }
+        let message: Envelope<'a> = object(text)?;
+        let name = message
+            .event
+            .and_then(json::string)
+            .ok_or(ClientError::InvalidFormat)?;
+        match name.as_ref() {
+            "pusher:subscribe" => subscription(message.data).map(ClientMessage::Subscribe),
+            "pusher:unsubscribe" => Ok(ClientMessage::Unsubscribe {
+                channel: subscription(message.data)?.channel,
+            }),
+            "pusher:ping" => Ok(ClientMessage::Ping),
+            "pusher:pong" => Ok(ClientMessage::Pong),
+            other if other.starts_with("client-") => client_event(name, &message),
+            _ => Err(ClientError::Unsupported(name.into_owned())),
+        }
+    }
+}
+
+/// Reads the object `text`. A member that is there twice is refused like one of the wrong type.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ClientError> {
+    if !json::is_object(text) {
+        return Err(ClientError::InvalidFormat);
+    }
+    serde_json::from_str(text).map_err(|_| ClientError::InvalidFormat)
+}
+
+/// The `data` of subscribe and unsubscribe: an object, or a string that holds one (C-23).
+fn subscription(data: Option<&RawValue>) -> Result<SubscribeRequest<'_>, ClientError> {
+    let data = data.ok_or(ClientError::MissingChannel)?;
+    match json::string(data) {
+        None => subscription_fields(data.get()),
+        Some(inside) => subscription_fields(&inside).map(SubscribeRequest::into_owned),
+    }
+}
+
+fn subscription_fields(text: &str) -> Result<SubscribeRequest<'_>, ClientError> {
+    let fields: ChannelFields<'_> = object(text)?;
+    let channel = fields.channel.ok_or(ClientError::MissingChannel)?;
+    Ok(SubscribeRequest {
+        channel: json::string(channel).ok_or(ClientError::InvalidFormat)?,
+        auth: fields
+            .auth
+            .and_then(json::string)
+            .filter(|auth| !auth.is_empty()),
+        channel_data: ChannelData::from_json(fields.channel_data),
+    })
+}
+
+fn client_event<'a>(
+    name: Cow<'a, str>,
+    message: &Envelope<'a>,
+) -> Result<ClientMessage<'a>, ClientError> {
+    let channel = message
+        .channel
+        .and_then(json::string)
+        .ok_or(ClientError::InvalidClientEvent)?;
+    let data = match message.data {
+        Some(data) => EventData::from_json(data),
+        None => EventData::null(),
+    };
+    Ok(ClientMessage::ClientEvent(ClientEvent {
+        name,
+        channel,
+        data,
+    }))
+}
+
+impl SubscribeRequest<'_> {
+    fn into_owned(self) -> SubscribeRequest<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        SubscribeRequest {
+            channel: owned(self.channel),
+            auth: self.auth.map(owned),
+            channel_data: match self.channel_data {
+                ChannelData::Absent => ChannelData::Absent,
+                ChannelData::NotText => ChannelData::NotText,
+                ChannelData::Text(text) => ChannelData::Text(owned(text)),
+            },
+        }
+    }
+}
+
+impl<'a> ChannelData<'a> {
+    fn from_json(raw: Option<&'a RawValue>) -> ChannelData<'a> {
+        match raw.map(json::string) {
+            None => ChannelData::Absent,
+            Some(None) => ChannelData::NotText,
+            Some(Some(text)) if text.is_empty() => ChannelData::Absent,
+            Some(Some(text)) => ChannelData::Text(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::json::tests::Random;
+
+    fn refused(text: &str, expected: ClientError) {
+        assert_eq!(ClientMessage::parse(text), Err(expected), "{text}");
+    }
+
+    fn subscribed(text: &str) -> SubscribeRequest<'_> {
+        match ClientMessage::parse(text) {
+            Ok(ClientMessage::Subscribe(request)) => request,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn c16_ping_whatever_its_data() {
+        for text in [
+            r#"{"event":"pusher:ping"}"#,
+            r#"{"event":"pusher:ping","data":{}}"#,
+            r#"{"event":"pusher:ping","data":""}"#,
+            r#"{"event":"pusher:ping","data":null}"#,
+            r#"{"event":"pusher:ping","data":[1,{"a":"b"}],"channel":7}"#,
+            r#" {"data":"x", "event":"pusher\u003aping"} "#,
+        ] {
+            assert_eq!(
+                ClientMessage::parse(text),
+                Ok(ClientMessage::Ping),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn c17_pong_whatever_its_data() {
+        for data in ["{}", "\"\"", "null", "1", "[]"] {
+            let text = format!(r#"{{"event":"pusher:pong","data":{data}}}"#);
+            assert_eq!(ClientMessage::parse(&text), Ok(ClientMessage::Pong));
+        }
+        assert_eq!(
+            ClientMessage::parse(r#"{"event":"pusher:pong"}"#),
+            Ok(ClientMessage::Pong)
+        );
+    }
+
+    #[test]
+    fn c23_data_is_an_object_or_a_string_of_one() {
+        let expected = || SubscribeRequest {
+            channel: "presence-room".into(),
+            auth: Some("KEY:SIG".into()),
+            channel_data: ChannelData::Text(r#"{"user_id":"10"}"#.into()),
+        };
+        for text in [
+            r#"{"event":"pusher:subscribe","data":{"channel":"presence-room","auth":"KEY:SIG","channel_data":"{\"user_id\":\"10\"}"}}"#,
+            r#"{"event":"pusher:subscribe","data":"{\"channel\":\"presence-room\",\"auth\":\"KEY:SIG\",\"channel_data\":\"{\\\"user_id\\\":\\\"10\\\"}\"}"}"#,
+            r#"{"userId":null,"channel":"x","data":{"channel":"presence-room","auth":"KEY:SIG","x":[{}],"channel_data":"{\"user_id\":\"10\"}"},"event":"pusher:subscribe"}"#,
+        ] {
+            assert_eq!(subscribed(text), expected(), "{text}");
+        }
+    }
+
+    #[test]
+    fn c24_not_json() {
+        for text in [
+            "",
+            "hello",
+            "{",
+            "{\"event\":\"pusher:ping\"",
+            r#"{"event":"pusher:ping"} x"#,
+            r#"{'event':'pusher:ping'}"#,
+            r#"{"event":"\ud800"}"#,
+            r#"{"event":"client-a","channel":"private-a","data":"\ud800"}"#,
+            r#"{"event":"client-a","channel":"private-a","data":{"a":["\udfff"]}}"#,
+            "\u{feff}{}",
+        ] {
+            refused(text, ClientError::InvalidJson);
+        }
+        refused(&"[".repeat(50_000), ClientError::InvalidJson);
+        let deep = format!(
+            r#"{{"event":"client-a","channel":"private-a","data":{}{}}}"#,
+            "[".repeat(50_000),
+            "]".repeat(50_000)
+        );
+        refused(&deep, ClientError::InvalidJson);
+    }
+
+    #[test]
+    fn c24_no_message() {
+        for text in [
+            "null",
+            "1",
+            "\"pusher:ping\"",
+            "[]",
+            "{}",
+            r#"["pusher:ping"]"#,
+            r#"["pusher:ping",null,null]"#,
+            r#"{"event":null}"#,
+            r#"{"event":1}"#,
+            r#"{"event":["pusher:ping"]}"#,
+            r#"{"Event":"pusher:ping"}"#,
+            r#"{"data":{}}"#,
+            r#"{"event":"pusher:ping","event":"pusher:pong"}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"a","channel":"b"}}"#,
+        ] {
+            refused(text, ClientError::InvalidFormat);
+        }
+    }
+
+    #[test]
+    fn c24_unsupported_events_are_named() {
+        for name in [
+            "pusher:foo",
+            "pusher:",
+            "pusher:Subscribe",
+            "pusher_internal:member_added",
+            "pusher_internal:subscription_succeeded",
+            "pusher:connection_established",
+            "foo",
+            "",
+            "Client-foo",
+            "client",
+            "clientfoo",
+            " client-foo",
+            "App\\Events\\Foo",
+        ] {
+            let text = format!(
+                r#"{{"event":{},"channel":"private-a"}}"#,
+                json::quoted(name)
+            );
+            refused(&text, ClientError::Unsupported(name.to_owned()));
+        }
+        let long = format!(r#"{{"event":"{}"}}"#, "x".repeat(60_000));
+        let error = ClientMessage::parse(&long).unwrap_err();
+        assert!(error.to_string().len() < 300);
+    }
+
+    #[test]
+    fn s7_channel_data_absent_null_and_empty_are_the_same() {
+        let check = |member: &str, expected| {
+            let text =
+                format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"a"{member}}}}}"#);
+            assert_eq!(subscribed(&text).channel_data, expected, "{member}");
+        };
+        check("", ChannelData::Absent);
+        check(r#","channel_data":null"#, ChannelData::Absent);
+        check(r#","channel_data":"""#, ChannelData::Absent);
+        check(r#","channel_data":"{}""#, ChannelData::Text("{}".into()));
+        check(r#","channel_data":" ""#, ChannelData::Text(" ".into()));
+        for no_text in ["{}", "1", "true", "[]", r#"{"user_id":"1"}"#] {
+            check(
+                &format!(r#","channel_data":{no_text}"#),
+                ChannelData::NotText,
+            );
+        }
+    }
+
+    #[test]
+    fn s8_auth_of_any_type_is_read_without_error() {
+        let check = |auth: &str, expected: Option<&str>| {
+            let text =
+                format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"a","auth":{auth}}}}}"#);
+            assert_eq!(subscribed(&text).auth.as_deref(), expected, "{auth}");
+        };
+        check(r#""KEY:SIG""#, Some("KEY:SIG"));
+        for none in ["\"\"", "null", "1", "{}", "[\"KEY:SIG\"]", "false"] {
+            check(none, None);
+        }
+    }
+
+    #[test]
+    fn s9_channel_is_required() {
+        for event in ["pusher:subscribe", "pusher:unsubscribe"] {
+            for missing in [
+                "{}",
+                r#"{"channel":null}"#,
+                r#"{"auth":"a"}"#,
+                "null",
+                r#""{}""#,
+            ] {
+                let text = format!(r#"{{"event":"{event}","channel":"a","data":{missing}}}"#);
+                refused(&text, ClientError::MissingChannel);
+            }
+            refused(
+                &format!(r#"{{"event":"{event}"}}"#),
+                ClientError::MissingChannel,
+            );
+            for ill_typed in [
+                r#"{"channel":1}"#,
+                r#"{"channel":{}}"#,
+                r#"{"channel":["a"]}"#,
+                r#""""#,
+                r#""a""#,
+                r#""null""#,
+                r#""{\"channel\":\"a\"""#,
+                r#""{\"channel\":\"\\ud800\"}""#,
+                r#""[\"a\"]""#,
+                "[]",
+                "[\"a\",\"b\",\"c\"]",
+                "1",
+                "true",
+            ] {
+                let text = format!(r#"{{"event":"{event}","data":{ill_typed}}}"#);
+                refused(&text, ClientError::InvalidFormat);
+            }
+        }
+    }
+
+    #[test]
+    fn s9_a_name_stays_as_sent() {
+        let text = r#"{"event":"pusher:subscribe","data":{"channel":"a b\u00fc"}}"#;
+        assert_eq!(subscribed(text).channel, "a bü");
+        let text = r#"{"event":"pusher:subscribe","data":{"channel":""}}"#;
+        assert_eq!(subscribed(text).channel, "");
+    }
+
+    #[test]
+    fn s18_unsubscribe() {
+        for data in [
+            r#"{"channel":"room"}"#,
+            r#"{"channel":"room","auth":1,"channel_data":{}}"#,
+            r#""{\"channel\":\"room\"}""#,
+        ] {
+            let text = format!(r#"{{"event":"pusher:unsubscribe","data":{data}}}"#);
+            let expected = ClientMessage::Unsubscribe {
+                channel: "room".into(),
+            };
+            assert_eq!(ClientMessage::parse(&text), Ok(expected));
+        }
+    }
+
+    #[test]
+    fn nesting_inside_a_data_string_is_not_followed() {
+        let deep = format!(
+            r#"{{"event":"pusher:subscribe","data":"{{\"channel\":\"a\",\"x\":{}{}}}"}}"#,
+            "[".repeat(20_000),
+            "]".repeat(20_000)
+        );
+        assert_eq!(subscribed(&deep).channel, "a");
+    }
+
+    fn whispered(text: &str) -> (String, String, String) {
+        match ClientMessage::parse(text) {
+            Ok(ClientMessage::ClientEvent(event)) => (
+                event.name.into_owned(),
+                event.channel.into_owned(),
+                event.data.as_json().to_owned(),
+            ),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn e1_client_events() {
+        let check = |text: &str, name: &str, data: &str| {
+            let expected = (name.to_owned(), "private-a".to_owned(), data.to_owned());
+            assert_eq!(whispered(text), expected);
+        };
+        check(
+            r#"{"event":"client-typing","channel":"private-a","data":{"on":true}}"#,
+            "client-typing",
+            r#""{\"on\":true}""#,
+        );
+        check(
+            r#"{"event":"client-","channel":"private-a","data":1}"#,
+            "client-",
+            r#""1""#,
+        );
+        check(
+            r#"{"event":"client-a\"b","user_id":"x","channel":"private-a","data":"s"}"#,
+            "client-a\"b",
+            r#""s""#,
+        );
+    }
+
+    #[test]
+    fn e5_channel_is_required_and_data_is_not() {
+        for text in [
+            r#"{"event":"client-a"}"#,
+            r#"{"event":"client-a","data":{"channel":"private-a"}}"#,
+            r#"{"event":"client-a","channel":null,"data":1}"#,
+            r#"{"event":"client-a","channel":5,"data":1}"#,
+            r#"{"event":"client-a","channel":["private-a"],"data":1}"#,
+        ] {
+            refused(text, ClientError::InvalidClientEvent);
+        }
+        let (.., data) = whispered(r#"{"event":"client-a","channel":"private-a"}"#);
+        assert_eq!(data, r#""null""#);
+        let (.., data) = whispered(r#"{"event":"client-a","channel":"private-a","data":null}"#);
+        assert_eq!(data, r#""null""#);
+    }
+
+    #[test]
+    fn e7_data_is_the_senders_own_text() {
+        let check = |sent: &str, delivered: &str| {
+            let text = format!(r#"{{"event":"client-a","channel":"private-a","data": {sent} }}"#);
+            assert_eq!(whispered(&text).2, delivered);
+        };
+        check(r#""{\"on\":true}""#, r#""{\"on\":true}""#);
+        check(r#""\u00fc\/""#, r#""\u00fc\/""#);
+        check("{}", r#""{}""#);
+        check(r#"{"b" : 1.0,"a":1e2}"#, r#""{\"b\" : 1.0,\"a\":1e2}""#);
+    }
+
+    #[test]
+    fn random_text_never_panics() {
+        let mut random = Random(23);
+        let parts = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ":",
+            ",",
+            "\"",
+            "\\",
+            "null",
+            "1",
+            "\"event\":",
+            "\"data\":",
+            "\"channel\":",
+            "\"pusher:subscribe\"",
+            "\"client-a\"",
+            "\"private-a\"",
+            "\\ud800",
+            "ü",
+        ];
+        for _ in 0..50_000 {
+            let count = random.next() % 14;
+            let text: String = (0..count)
+                .map(|_| parts[random.next() as usize % parts.len()])
+                .collect();
+            let _ = ClientMessage::parse(&text);
+            let _ = ClientMessage::parse(&format!("{{{text}}}"));
+        }
     }
 }

@@ -1,28 +1,97 @@
-//! Error and close codes with their texts, and what clients do on them (C-24 to C-33).
+//! Error and close codes with their texts, and what clients do on them. Every text that names something a client sent shows
+//! a bounded part of it.
+//!
+//! What a close code makes clients do (C-31): 4000 reconnect with TLS; 4001–4099 stay away; 4100–4199 come back after a
+//! second or more; 4200–4299 come back at once. Nothing closes with 4300 or more, because pusher-js then gives up for good
+//! (C-32), and no error that leaves the connection open has a code below 4300, because clients would leave (C-29).
+
+use std::borrow::Cow;
 use thiserror::Error;
+
+/// Characters shown of a name that a client sent.
+const NAME_SHOWN_CHARS: usize = 200;
+/// Characters shown of a string to sign, which may hold a whole `channel_data`.
+pub(crate) const SIGNED_SHOWN_CHARS: usize = 512;
+/// Characters shown of a signature; a right one has 64.
+pub(crate) const SIGNATURE_SHOWN_CHARS: usize = 128;
+
+/// `text`, cut to `chars_max` characters and `…` if it is longer: an error must not echo 60 kB.
+pub(crate) fn shown(text: &str, chars_max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars_max) {
+        None => Cow::Borrowed(text),
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+    }
+}
+
+fn name(text: &str) -> Cow<'_, str> {
+    shown(text, NAME_SHOWN_CHARS)
+}
 
 /// Why the server ends a connection: `pusher:error` and close frame carry the same code and text (C-30).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {
-    TlsOnly,             // 4000
-    AppDoesNotExist,     // 4001
-    AppDisabled,         // 4003
-    OverConnectionQuota, // 4004
-    PathNotFound,        // 4005
-    UnsupportedProtocol, // 4007
-    OriginNotAllowed,    // 4009
-    OverCapacity,        // 4100 node full
-    SlowConsumer,        // 4100, text "Over capacity" (C-35)
-    RateLimited,         // 4100, text "Rate limit exceeded" (C-32)
-    ServerClosing,       // 4200
-    PongTimeout,         // 4201
+    /// the app wants TLS and the connection is plain (C-8 #4)
+    TlsOnly,
+    /// unknown key (C-8 #2), or deleted while connected (C-38)
+    AppDoesNotExist,
+    /// C-8 #3, C-38
+    AppDisabled,
+    /// the app has as many connections as it may (C-8 #7)
+    OverConnectionQuota,
+    /// an upgrade on a path that is no `/app/{key}` (C-8 #1)
+    PathNotFound,
+    /// C-3
+    UnsupportedProtocol,
+    /// C-9
+    OriginNotAllowed,
+    /// the node is full (C-8 #8)
+    OverCapacity,
+    /// the client doesn't read what it is sent (C-35)
+    SlowConsumer,
+    /// a rate limit that is set to end the connection (C-32)
+    RateLimited,
+    /// shutdown (C-34)
+    ServerClosing,
+    /// C-20
+    PongTimeout,
 }
+
 impl CloseReason {
+    /// In 4000..=4299, for close frame and `pusher:error` alike (C-28, C-33).
     pub fn code(self) -> u16 {
-        todo!()
+        match self {
+            CloseReason::TlsOnly => 4000,
+            CloseReason::AppDoesNotExist => 4001,
+            CloseReason::AppDisabled => 4003,
+            CloseReason::OverConnectionQuota => 4004,
+            CloseReason::PathNotFound => 4005,
+            CloseReason::UnsupportedProtocol => 4007,
+            CloseReason::OriginNotAllowed => 4009,
+            CloseReason::OverCapacity | CloseReason::SlowConsumer | CloseReason::RateLimited => {
+                4100
+            }
+            CloseReason::ServerClosing => 4200,
+            CloseReason::PongTimeout => 4201,
+        }
     }
+
+    /// At most 123 bytes, so that it fits into a close frame (C-30).
     pub fn message(self) -> &'static str {
-        todo!()
+        match self {
+            CloseReason::TlsOnly => {
+                "Application only accepts SSL connections, reconnect using wss://"
+            }
+            CloseReason::AppDoesNotExist => "Application does not exist",
+            CloseReason::AppDisabled => "Application disabled",
+            CloseReason::OverConnectionQuota => "Application is over connection quota",
+            CloseReason::PathNotFound => "Path not found",
+            CloseReason::UnsupportedProtocol => "Unsupported protocol version",
+            CloseReason::OriginNotAllowed => "Origin not allowed",
+            CloseReason::OverCapacity | CloseReason::SlowConsumer => "Over capacity",
+            CloseReason::RateLimited => "Rate limit exceeded",
+            CloseReason::ServerClosing => "Server is closing. Please reconnect shortly.",
+            CloseReason::PongTimeout => "Pong reply not received in time",
+        }
     }
 }
 
@@ -33,30 +102,392 @@ pub enum ClientError {
     InvalidJson,
     #[error("Invalid message format")]
     InvalidFormat,
-    // ... the rest: Unsupported(String), MissingChannel, ExistingSubscription(String), client event errors (E-2..E-5, E-10, E-11), RateLimited
+    /// An event that is neither known nor a client event (C-24). Holds its name.
+    #[error("Unsupported event received on socket: {}", name(.0))]
+    Unsupported(String),
+    /// subscribe or unsubscribe without a channel (S-9)
+    #[error("Missing parameter: data.channel")]
+    MissingChannel,
+    /// Subscribed again with another `user_id` (S-14). Holds the channel's name.
+    #[error("Existing subscription to channel {}", name(.0))]
+    ExistingSubscription(String),
+    /// E-2
+    #[error("Client event rejected - only supported on private and presence channels")]
+    ClientEventOnPublicChannel,
+    /// E-3. Holds the channel's name.
+    #[error("Cannot broadcast client event (connection not subscribed to channel {})", name(.0))]
+    ClientEventNotSubscribed(String),
+    /// E-4
+    #[error("The app does not have client messaging enabled.")]
+    ClientEventsDisabled,
+    /// no channel (E-5)
+    #[error("Invalid client event (must contain channel and data)")]
+    InvalidClientEvent,
+    /// more client events than one connection may send (E-10)
+    #[error("Client event rejected due to rate limit")]
+    ClientEventRateLimited,
+    /// E-11
+    #[error("The event data should be less than {} KB.", kb(*.bytes_max))]
+    EventDataTooLarge { bytes_max: usize },
+    /// E-11
+    #[error("Event name is too long. Maximum allowed size is {chars_max}.")]
+    EventNameTooLong { chars_max: usize },
+    /// Reverb's limit on messages of any kind
+    #[error("Rate limit exceeded")]
+    RateLimited,
+    /// a worker is too far behind to take another event
+    #[error("Client event rejected because the server is overloaded, send it again in a moment")]
+    Congested,
 }
+
 impl ClientError {
     /// `None` = JSON null; 4301 for the client event limits and switches.
     pub fn code(&self) -> Option<u16> {
-        todo!()
+        match self {
+            ClientError::InvalidJson
+            | ClientError::InvalidFormat
+            | ClientError::Unsupported(_)
+            | ClientError::MissingChannel
+            | ClientError::ExistingSubscription(_)
+            | ClientError::ClientEventOnPublicChannel
+            | ClientError::ClientEventNotSubscribed(_)
+            | ClientError::InvalidClientEvent
+            | ClientError::Congested => None,
+            ClientError::ClientEventsDisabled
+            | ClientError::ClientEventRateLimited
+            | ClientError::EventDataTooLarge { .. }
+            | ClientError::EventNameTooLong { .. }
+            | ClientError::RateLimited => Some(4301),
+        }
     }
 }
 
 /// Why a subscription failed (S-17). `Display` is the message of both frames.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubscribeError {
-    #[error("Invalid channel name: {0}")]
+    #[error("Invalid channel name: {}", name(.0))]
     InvalidChannelName(String),
-    // ... InvalidSignature{string_to_sign, signature}, InvalidKey(String), MissingChannelData(String), InvalidChannelData(String),
-    // ServerToUser(String), MembersLimit, UserInfoLimit{kb}, ChannelsLimit{max}
+    /// Also for an absent `auth`, with an empty signature. The string to sign holds no secret.
+    #[error(
+        "Invalid signature: Expected HMAC SHA256 hex digest of {}, but got {}",
+        shown(.string_to_sign, SIGNED_SHOWN_CHARS),
+        shown(.signature, SIGNATURE_SHOWN_CHARS)
+    )]
+    InvalidSignature {
+        string_to_sign: String,
+        signature: String,
+    },
+    /// Holds the key part of `auth`.
+    #[error("Invalid key in subscription auth data: '{}'", name(.0))]
+    InvalidKey(String),
+    /// Holds the channel's name.
+    #[error("{} is a presence channel and subscription must include channel_data", name(.0))]
+    MissingChannelData(String),
+    /// Unparsable, or without a usable `user_id` (P-1, P-13). Holds the channel's name.
+    #[error("Invalid channel_data for channel {}", name(.0))]
+    InvalidChannelData(String),
+    /// `#server-to-user-*` of somebody else (U-14). Holds the channel's name.
+    #[error("Invalid server-to-user channel: {}", name(.0))]
+    ServerToUser(String),
+    /// P-12
+    #[error("The maximum members per presence channel limit was reached")]
+    MembersLimit,
+    /// P-14
+    #[error("The maximum size for a channel member is {} KB.", kb(*.bytes_max))]
+    UserInfoLimit { bytes_max: usize },
+    #[error("The maximum of {max} channels per connection was reached")]
+    ChannelsLimit { max: usize },
+    #[error("The maximum of {max} channels of this app was reached")]
+    AppChannelsLimit { max: usize },
 }
+
 impl SubscribeError {
     /// `AuthError`, `LimitReached` or `InvalidRequest`
     pub fn kind(&self) -> &'static str {
-        todo!()
+        match self.status() {
+            401 => "AuthError",
+            413 => "LimitReached",
+            _ => "InvalidRequest",
+        }
     }
+
     /// 401, 413 or 400
     pub fn status(&self) -> u16 {
-        todo!()
+        match self {
+            SubscribeError::InvalidSignature { .. }
+            | SubscribeError::InvalidKey(_)
+            | SubscribeError::MissingChannelData(_)
+            | SubscribeError::ServerToUser(_) => 401,
+            SubscribeError::MembersLimit
+            | SubscribeError::UserInfoLimit { .. }
+            | SubscribeError::ChannelsLimit { .. }
+            | SubscribeError::AppChannelsLimit { .. } => 413,
+            SubscribeError::InvalidChannelName(_) | SubscribeError::InvalidChannelData(_) => 400,
+        }
+    }
+}
+
+/// `bytes` in units of 1024, exact to a hundredth: 10240 is `10`, 1536 is `1.5`.
+fn kb(bytes: usize) -> f64 {
+    (bytes as f64 / 1024.0 * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 12] = [
+        (
+            CloseReason::TlsOnly,
+            4000,
+            "Application only accepts SSL connections, reconnect using wss://",
+        ),
+        (
+            CloseReason::AppDoesNotExist,
+            4001,
+            "Application does not exist",
+        ),
+        (CloseReason::AppDisabled, 4003, "Application disabled"),
+        (
+            CloseReason::OverConnectionQuota,
+            4004,
+            "Application is over connection quota",
+        ),
+        (CloseReason::PathNotFound, 4005, "Path not found"),
+        (
+            CloseReason::UnsupportedProtocol,
+            4007,
+            "Unsupported protocol version",
+        ),
+        (CloseReason::OriginNotAllowed, 4009, "Origin not allowed"),
+        (CloseReason::OverCapacity, 4100, "Over capacity"),
+        (CloseReason::SlowConsumer, 4100, "Over capacity"),
+        (CloseReason::RateLimited, 4100, "Rate limit exceeded"),
+        (
+            CloseReason::ServerClosing,
+            4200,
+            "Server is closing. Please reconnect shortly.",
+        ),
+        (
+            CloseReason::PongTimeout,
+            4201,
+            "Pong reply not received in time",
+        ),
+    ];
+
+    #[test]
+    fn c8_c33_close_codes_and_texts() {
+        for (reason, code, message) in CLOSE_REASONS {
+            assert_eq!(
+                (reason.code(), reason.message()),
+                (code, message),
+                "{reason:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn c28_c32_close_codes_are_fatal_ones() {
+        for (reason, ..) in CLOSE_REASONS {
+            assert!((4000..4300).contains(&reason.code()), "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn c30_reasons_fit_into_a_close_frame() {
+        for (reason, ..) in CLOSE_REASONS {
+            assert!(reason.message().len() <= 123, "{reason:?}");
+        }
+    }
+
+    fn client_errors() -> Vec<(ClientError, Option<u16>, &'static str)> {
+        use ClientError::*;
+        let named = || "x".to_owned();
+        vec![
+            (InvalidJson, None, "Received invalid JSON"),
+            (InvalidFormat, None, "Invalid message format"),
+            (
+                Unsupported(named()),
+                None,
+                "Unsupported event received on socket: x",
+            ),
+            (MissingChannel, None, "Missing parameter: data.channel"),
+            (
+                ExistingSubscription(named()),
+                None,
+                "Existing subscription to channel x",
+            ),
+            (
+                ClientEventOnPublicChannel,
+                None,
+                "Client event rejected - only supported on private and presence channels",
+            ),
+            (
+                ClientEventNotSubscribed(named()),
+                None,
+                "Cannot broadcast client event (connection not subscribed to channel x)",
+            ),
+            (
+                ClientEventsDisabled,
+                Some(4301),
+                "The app does not have client messaging enabled.",
+            ),
+            (
+                InvalidClientEvent,
+                None,
+                "Invalid client event (must contain channel and data)",
+            ),
+            (
+                ClientEventRateLimited,
+                Some(4301),
+                "Client event rejected due to rate limit",
+            ),
+            (
+                EventDataTooLarge { bytes_max: 10_240 },
+                Some(4301),
+                "The event data should be less than 10 KB.",
+            ),
+            (
+                EventNameTooLong { chars_max: 200 },
+                Some(4301),
+                "Event name is too long. Maximum allowed size is 200.",
+            ),
+            (RateLimited, Some(4301), "Rate limit exceeded"),
+            (
+                Congested,
+                None,
+                "Client event rejected because the server is overloaded, send it again in a moment",
+            ),
+        ]
+    }
+
+    #[test]
+    fn c24_e2_to_e11_codes_and_texts_of_client_errors() {
+        for (error, code, text) in client_errors() {
+            assert_eq!((error.code(), error.to_string().as_str()), (code, text));
+        }
+    }
+
+    #[test]
+    fn c29_errors_that_keep_the_connection_have_no_fatal_code() {
+        for (error, ..) in client_errors() {
+            assert!(error.code().is_none_or(|code| code >= 4300), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn s17_texts_kinds_and_statuses() {
+        use SubscribeError::*;
+        let check = |error: SubscribeError, kind, status, text: &str| {
+            assert_eq!((error.kind(), error.status()), (kind, status), "{error:?}");
+            assert_eq!(error.to_string(), text);
+        };
+        let named = || "x".to_owned();
+        check(
+            InvalidSignature {
+                string_to_sign: "1234.1234:private-room".to_owned(),
+                signature: "BADSIG".to_owned(),
+            },
+            "AuthError",
+            401,
+            "Invalid signature: Expected HMAC SHA256 hex digest of 1234.1234:private-room, but got BADSIG",
+        );
+        check(
+            InvalidKey(named()),
+            "AuthError",
+            401,
+            "Invalid key in subscription auth data: 'x'",
+        );
+        check(
+            MissingChannelData(named()),
+            "AuthError",
+            401,
+            "x is a presence channel and subscription must include channel_data",
+        );
+        check(
+            InvalidChannelData(named()),
+            "InvalidRequest",
+            400,
+            "Invalid channel_data for channel x",
+        );
+        check(
+            InvalidChannelName(named()),
+            "InvalidRequest",
+            400,
+            "Invalid channel name: x",
+        );
+        check(
+            ServerToUser(named()),
+            "AuthError",
+            401,
+            "Invalid server-to-user channel: x",
+        );
+        check(
+            ChannelsLimit { max: 100 },
+            "LimitReached",
+            413,
+            "The maximum of 100 channels per connection was reached",
+        );
+        check(
+            AppChannelsLimit { max: 100 },
+            "LimitReached",
+            413,
+            "The maximum of 100 channels of this app was reached",
+        );
+    }
+
+    #[test]
+    fn p12_text_of_the_members_limit() {
+        let error = SubscribeError::MembersLimit;
+        assert_eq!((error.kind(), error.status()), ("LimitReached", 413));
+        assert_eq!(
+            error.to_string(),
+            "The maximum members per presence channel limit was reached"
+        );
+    }
+
+    #[test]
+    fn p14_text_of_the_user_info_limit() {
+        let check = |bytes_max, kb: &str| {
+            let error = SubscribeError::UserInfoLimit { bytes_max };
+            assert_eq!((error.kind(), error.status()), ("LimitReached", 413));
+            let expected = format!("The maximum size for a channel member is {kb} KB.");
+            assert_eq!(error.to_string(), expected);
+        };
+        check(10_240, "10");
+        check(1_024, "1");
+        check(1_536, "1.5");
+        check(100, "0.1");
+    }
+
+    #[test]
+    fn texts_show_a_bounded_part_of_what_was_sent() {
+        let long = || "ü".repeat(60_000);
+        let cut = format!("{}…", "ü".repeat(200));
+        assert_eq!(
+            ClientError::Unsupported(long()).to_string(),
+            format!("Unsupported event received on socket: {cut}")
+        );
+        assert_eq!(
+            SubscribeError::InvalidChannelName(long()).to_string(),
+            format!("Invalid channel name: {cut}")
+        );
+        for text in [
+            ClientError::ExistingSubscription(long()).to_string(),
+            ClientError::ClientEventNotSubscribed(long()).to_string(),
+            SubscribeError::InvalidKey(long()).to_string(),
+            SubscribeError::MissingChannelData(long()).to_string(),
+            SubscribeError::InvalidChannelData(long()).to_string(),
+            SubscribeError::ServerToUser(long()).to_string(),
+            SubscribeError::InvalidSignature {
+                string_to_sign: long(),
+                signature: long(),
+            }
+            .to_string(),
+        ] {
+            assert!(text.contains('…') && text.chars().count() < 800, "{text}");
+        }
+        assert_eq!(shown("abc", 3), "abc");
+        assert_eq!(shown("abcd", 3), "abc…");
     }
 }

@@ -69,7 +69,10 @@ mod tests {
         let error = listen(HERE, port).expect_err("in use");
         let text = error.to_string();
         assert!(matches!(error, BindError::InUse { .. }), "{text}");
-        assert!(text.contains(&port.to_string()) && text.contains("--port"), "{text}");
+        assert!(
+            text.contains(&port.to_string()) && text.contains("--port"),
+            "{text}"
+        );
     }
 
     #[test]

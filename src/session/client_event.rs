@@ -35,7 +35,8 @@ pub fn publish(session: &Session, event: &ClientEvent<'_>) -> Result<(), ClientE
         });
     }
     // Last, so that only what would go out is counted.
-    if let Some(Verdict::Over { .. }) = session.client_event_rate.as_ref().map(|rate| rate.check()) {
+    if let Some(Verdict::Over { .. }) = session.client_event_rate.as_ref().map(|rate| rate.check())
+    {
         return Err(ClientError::ClientEventRateLimited);
     }
     let user_id = subscription.and_then(|user_id| user_id.as_deref());

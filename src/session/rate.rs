@@ -17,7 +17,9 @@ pub struct RateLimit {
 pub enum Verdict {
     Within,
     /// `terminate`: the connection is to be closed for it (C-32)
-    Over { terminate: bool },
+    Over {
+        terminate: bool,
+    },
 }
 
 impl RateLimit {

@@ -48,7 +48,9 @@ fn check(
         ChannelData::Absent => None,
         ChannelData::Text(text) => Some(text.as_ref()),
         ChannelData::NotText if kind.needs_auth() => {
-            return Err(SubscribeError::InvalidChannelData(request.channel.to_string()));
+            return Err(SubscribeError::InvalidChannelData(
+                request.channel.to_string(),
+            ));
         }
         ChannelData::NotText => None,
     };
@@ -65,7 +67,9 @@ fn check(
     let member = match channel_data {
         Some(data) if kind.is_presence() => Some(member(session, &channel, data)?),
         None if kind.is_presence() => {
-            return Err(SubscribeError::MissingChannelData(request.channel.to_string()));
+            return Err(SubscribeError::MissingChannelData(
+                request.channel.to_string(),
+            ));
         }
         _ => None,
     };

@@ -135,34 +135,32 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
     }
 
     /// Takes bytes apart into messages and has each answered.
-    fn take_input(&mut self, mut input: &mut [u8]) {
-        while !input.is_empty() && !self.has_peer_closed && !self.is_deaf {
+    fn take_input(&mut self, input: &mut [u8]) {
+        let mut at = 0;
+        // Until the reader has no message, also when all bytes are taken: only then does it let go of a message that it
+        // had to put together.
+        while !self.has_peer_closed && !self.is_deaf {
             // What the peer says while we are closing has no effect, except that it closes too.
             let is_open = self.link.phase() == Phase::Open;
-            let (taken, message) = match self.reader.feed(input) {
-                Ok(fed) => fed,
+            let (taken, message) = match self.reader.feed(&mut input[at..]) {
+                Ok((taken, Some(message))) => (taken, message),
+                Ok((_, None)) => return,
                 Err(error) => return self.fail(error),
             };
-            match message {
-                Some(Message::Close(code)) => {
+            at += taken;
+            match (message, &mut self.conversation) {
+                (Message::Close(code), _) => {
                     self.has_peer_closed = true;
                     self.link
                         .close_with(Frame::close(code.map(|(code, _)| code), ""));
                 }
-                Some(Message::Ping(payload)) if is_open => self.link.push(&Frame::pong(payload)),
-                Some(Message::Text(text)) if is_open => {
-                    if let Some(conversation) = &mut self.conversation {
-                        conversation.text(text);
-                    }
+                (Message::Ping(payload), _) if is_open => self.link.push(&Frame::pong(payload)),
+                (Message::Text(text), Some(conversation)) if is_open => conversation.text(text),
+                (Message::Binary(bytes), Some(conversation)) if is_open => {
+                    conversation.binary(bytes);
                 }
-                Some(Message::Binary(bytes)) if is_open => {
-                    if let Some(conversation) = &mut self.conversation {
-                        conversation.binary(bytes);
-                    }
-                }
-                Some(_) | None => {}
+                _ => {}
             }
-            input = &mut input[taken..];
         }
     }
 

@@ -66,9 +66,10 @@ where
     }
     let mut parts = framed.into_parts();
     let response = accept(request.head());
-    parts
-        .codec
-        .encode(Message::Item((response, BodySize::None)), &mut parts.write_buf)?;
+    parts.codec.encode(
+        Message::Item((response, BodySize::None)),
+        &mut parts.write_buf,
+    )?;
     let admission = admit(&node, &request, listener);
     open(
         node,
@@ -286,7 +287,9 @@ fn is_protocol_supported(query: &str) -> bool {
         .last();
     match version {
         None => true,
-        Some((_, text)) => text.parse().is_ok_and(|version: u32| (4..=7).contains(&version)),
+        Some((_, text)) => text
+            .parse()
+            .is_ok_and(|version: u32| (4..=7).contains(&version)),
     }
 }
 
@@ -310,8 +313,9 @@ fn open<T: Transport + 'static>(
         ping_interval_s: app.ping_interval_s,
         pong_timeout_s: app.pong_timeout_s,
     });
-    let message_bytes_max =
-        app.map_or(STRANGER_MESSAGE_BYTES_MAX, |app| app.limits.message_bytes_max);
+    let message_bytes_max = app.map_or(STRANGER_MESSAGE_BYTES_MAX, |app| {
+        app.limits.message_bytes_max
+    });
     let outbox_bytes_max = node.settings().socket.outbox_bytes_max;
     let link = Link::new(
         io,
@@ -359,7 +363,11 @@ mod tests {
     #[test]
     fn c1_the_key_is_a_path_segment_below_app() {
         let check = |path: &str, prefix: &str, expected: Option<&str>| {
-            assert_eq!(app_key(path, prefix).as_deref(), expected, "{path} {prefix}");
+            assert_eq!(
+                app_key(path, prefix).as_deref(),
+                expected,
+                "{path} {prefix}"
+            );
         };
         check("/app/key", "", Some("key"));
         check("/app/key/", "", Some("key"));
@@ -387,7 +395,17 @@ mod tests {
         check("protocol=7&client=js&version=8.6.0&flash=false", true);
         check("client=java-client&protocol=5&version=2", true);
         (4..=7).for_each(|version| check(&format!("protocol={version}"), true));
-        for wrong in ["1", "2", "3", "8", "", "7.0", "-7", "seven", "99999999999999999999"] {
+        for wrong in [
+            "1",
+            "2",
+            "3",
+            "8",
+            "",
+            "7.0",
+            "-7",
+            "seven",
+            "99999999999999999999",
+        ] {
             check(&format!("protocol={wrong}"), false);
         }
     }
@@ -406,9 +424,18 @@ mod tests {
         };
         check(&[], None);
         check(&[""], None);
-        check(&["pusher-channels-protocol-7"], Some("pusher-channels-protocol-7"));
-        check(&["a, pusher-channels-protocol-7"], Some("pusher-channels-protocol-7"));
-        check(&["a", "pusher-channels-protocol-7"], Some("pusher-channels-protocol-7"));
+        check(
+            &["pusher-channels-protocol-7"],
+            Some("pusher-channels-protocol-7"),
+        );
+        check(
+            &["a, pusher-channels-protocol-7"],
+            Some("pusher-channels-protocol-7"),
+        );
+        check(
+            &["a", "pusher-channels-protocol-7"],
+            Some("pusher-channels-protocol-7"),
+        );
         check(&["chat"], Some("chat"));
         check(&["chat, talk"], Some("chat"));
     }

@@ -1,10 +1,10 @@
-use super::{request::post, subscriber::Subscriber};
-use crate::helpers::Server;
+use super::request::post;
+use crate::{client::Client, helpers::Server};
 
 #[tokio::test]
 async fn h27_messages_are_published_in_order() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "a").await;
+    let mut subscriber = Client::on(&server, "a").await;
     let body = r#"{"batch":[{"channel":"a","name":"one","data":"{\"n\":1}"},{"channel":"b","name":"x","data":""},{"channel":"a","name":"two","data":"plain text"}]}"#;
     post(&server, "/batch_events", body).await.assert_json("{}");
     let (one, two) = (subscriber.next().await, subscriber.next().await);
@@ -31,7 +31,7 @@ async fn h27_empty_batch() {
 #[tokio::test]
 async fn h27_any_failure_refuses_the_whole_batch() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "a").await;
+    let mut subscriber = Client::on(&server, "a").await;
     let good = r#"{"channel":"a","name":"n","data":""}"#;
     let large = format!(
         r#"{{"channel":"a","name":"n","data":"{}"}}"#,
@@ -82,7 +82,7 @@ async fn h27_any_failure_refuses_the_whole_batch() {
 #[tokio::test]
 async fn h28_info_is_an_array_in_request_order() {
     let server = Server::start().await;
-    let _member = Subscriber::member(&server, "presence-lobby", "1").await;
+    let _member = Client::member(&server, "presence-lobby", "1").await;
     let body = r#"{"batch":[{"channel":"a","name":"n","data":""},{"channel":"presence-lobby","name":"n","data":"","info":"user_count"},{"channel":"a","name":"n","data":"","info":"subscription_count,user_count"}]}"#;
     post(&server, "/batch_events", body)
         .await

@@ -1,5 +1,5 @@
-use super::{request::get, subscriber::Subscriber};
-use crate::helpers::Server;
+use super::request::get;
+use crate::{client::Client, helpers::Server};
 
 #[tokio::test]
 async fn h18_no_channels_are_an_empty_object() {
@@ -12,10 +12,10 @@ async fn h18_no_channels_are_an_empty_object() {
 #[tokio::test]
 async fn h29_occupied_channels_with_filter_and_info() {
     let server = Server::start().await;
-    let _a = Subscriber::on(&server, "a").await;
-    let _b = Subscriber::on(&server, "b").await;
-    let _second = Subscriber::on(&server, "b").await;
-    let _member = Subscriber::member(&server, "presence-room", "7").await;
+    let _a = Client::on(&server, "a").await;
+    let _b = Client::on(&server, "b").await;
+    let _second = Client::on(&server, "b").await;
+    let _member = Client::member(&server, "presence-room", "7").await;
 
     get(&server, "/channels", &[])
         .await
@@ -49,7 +49,7 @@ async fn h29_occupied_channels_with_filter_and_info() {
 #[tokio::test]
 async fn h30_one_channel() {
     let server = Server::start().await;
-    let _member = Subscriber::member(&server, "presence-room", "7").await;
+    let _member = Client::member(&server, "presence-room", "7").await;
     let counts = [("info", "user_count,subscription_count")];
     get(&server, "/channels/presence-room", &counts)
         .await
@@ -83,7 +83,7 @@ async fn h30_one_channel() {
 #[tokio::test]
 async fn h15_channel_names_are_decoded_from_the_path() {
     let server = Server::start().await;
-    let _subscriber = Subscriber::on(&server, "a=b@c,d;e").await;
+    let _subscriber = Client::on(&server, "a=b@c,d;e").await;
     for path in [
         "/channels/a=b@c,d;e",
         "/channels/a%3Db%40c%2Cd%3Be",

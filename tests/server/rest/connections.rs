@@ -1,5 +1,5 @@
-use super::{request::get, subscriber::Subscriber};
-use crate::helpers::Server;
+use super::request::get;
+use crate::{client::Client, helpers::Server};
 
 #[tokio::test]
 async fn h9_connections_count_with_and_without_subscription() {
@@ -7,8 +7,8 @@ async fn h9_connections_count_with_and_without_subscription() {
     get(&server, "/connections", &[])
         .await
         .assert_json(r#"{"connections":0}"#);
-    let _idle = Subscriber::connect(&server).await;
-    let _subscribed = Subscriber::on(&server, "a").await;
+    let _idle = Client::connect(&server).await;
+    let _subscribed = Client::on(&server, "a").await;
     get(&server, "/connections", &[])
         .await
         .assert_json(r#"{"connections":2}"#);

@@ -1,8 +1,5 @@
-use super::{
-    request::{APP_ID, Connection, Unsigned, get, post, send},
-    subscriber::Subscriber,
-};
-use crate::helpers::Server;
+use super::request::{APP_ID, Connection, Unsigned, get, post, send};
+use crate::{client::Client, helpers::Server};
 use serde_json::json;
 
 #[tokio::test]
@@ -23,7 +20,7 @@ async fn h23_publishing_to_an_empty_channel_is_success() {
 #[tokio::test]
 async fn h20_data_arrives_byte_for_byte() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "project-3").await;
+    let mut subscriber = Client::on(&server, "project-3").await;
     let body = r#"{"name":"App\\Events\\Ping","channel":"project-3","data":"{\"a\":\"h\\u00e9 \\\/ 🚀\"}"}"#;
     post(&server, "/events", body).await.assert_json("{}");
     assert_eq!(
@@ -35,7 +32,7 @@ async fn h20_data_arrives_byte_for_byte() {
 #[tokio::test]
 async fn h20_everything_may_come_in_the_query() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "project-3").await;
+    let mut subscriber = Client::on(&server, "project-3").await;
     let path = format!("/apps/{APP_ID}/events");
     // V-45
     let target = Unsigned::new("POST", &path, b"")
@@ -53,7 +50,7 @@ async fn h20_everything_may_come_in_the_query() {
 #[tokio::test]
 async fn h21_refusals_publish_nothing() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "a").await;
+    let mut subscriber = Client::on(&server, "a").await;
     let large = format!(
         r#"{{"name":"n","channel":"a","data":"{}"}}"#,
         "x".repeat(10_241)
@@ -134,7 +131,7 @@ async fn h21_refusals_publish_nothing() {
 #[tokio::test]
 async fn h22_a_channel_named_twice_gets_the_event_once() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "a").await;
+    let mut subscriber = Client::on(&server, "a").await;
     let body = r#"{"name":"n","channels":["a","b","a"],"data":""}"#;
     post(&server, "/events", body).await.assert_json("{}");
     assert_eq!(subscriber.next().await["event"], "n");
@@ -144,8 +141,8 @@ async fn h22_a_channel_named_twice_gets_the_event_once() {
 #[tokio::test]
 async fn h24_socket_id_excludes_exactly_that_connection() {
     let server = Server::start().await;
-    let mut sender = Subscriber::on(&server, "a").await;
-    let mut other = Subscriber::on(&server, "a").await;
+    let mut sender = Client::on(&server, "a").await;
+    let mut other = Client::on(&server, "a").await;
     let body = json!({"name": "n", "channel": "a", "data": "", "socket_id": sender.socket_id});
     post(&server, "/events", &body.to_string())
         .await
@@ -162,8 +159,8 @@ async fn h24_socket_id_excludes_exactly_that_connection() {
 #[tokio::test]
 async fn h26_info_per_channel() {
     let server = Server::start().await;
-    let _member = Subscriber::member(&server, "presence-foobar", "1").await;
-    let _same_user = Subscriber::member(&server, "presence-foobar", "1").await;
+    let _member = Client::member(&server, "presence-foobar", "1").await;
+    let _same_user = Client::member(&server, "presence-foobar", "1").await;
     let body = r#"{"name":"n","data":"","channels":["presence-foobar","another","another"],"info":"user_count,subscription_count,cache"}"#;
     post(&server, "/events", body).await.assert_json(
         r#"{"channels":{"presence-foobar":{"user_count":1,"subscription_count":2},"another":{"subscription_count":0}}}"#,

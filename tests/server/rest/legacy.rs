@@ -1,8 +1,5 @@
-use super::{
-    request::{APP_ID, Response, Unsigned, send},
-    subscriber::Subscriber,
-};
-use crate::helpers::Server;
+use super::request::{APP_ID, Response, Unsigned, send};
+use crate::{client::Client, helpers::Server};
 use serde_json::json;
 
 async fn publish(server: &Server, channel: &str, params: &[(&str, &str)], body: &[u8]) -> Response {
@@ -17,7 +14,7 @@ async fn publish(server: &Server, channel: &str, params: &[(&str, &str)], body: 
 #[tokio::test]
 async fn h34_raw_body_is_the_data() {
     let server = Server::start().await;
-    let mut subscriber = Subscriber::on(&server, "project-3").await;
+    let mut subscriber = Client::on(&server, "project-3").await;
     for data in [r#"{"some":"data"}"#, "not JSON \u{1}\n"] {
         let answer = publish(&server, "project-3", &[("name", "foo")], data.as_bytes()).await;
         assert_eq!((answer.status, answer.body.as_str()), (202, "{}"));

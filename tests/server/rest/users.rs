@@ -1,11 +1,11 @@
-use super::{request::get, subscriber::Subscriber};
-use crate::helpers::Server;
+use super::request::get;
+use crate::{client::Client, helpers::Server};
 
 #[tokio::test]
 async fn h32_users_of_a_presence_channel_each_once() {
     let server = Server::start().await;
-    let _one = Subscriber::member(&server, "presence-room", "7").await;
-    let _again = Subscriber::member(&server, "presence-room", "7").await;
+    let _one = Client::member(&server, "presence-room", "7").await;
+    let _again = Client::member(&server, "presence-room", "7").await;
     get(&server, "/channels/presence-room/users", &[])
         .await
         .assert_json(r#"{"users":[{"id":"7"}]}"#);

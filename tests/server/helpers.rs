@@ -1,0 +1,109 @@
+//! A server of one's own for each test.
+use std::{
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use resound::{config, node::Node, server};
+use tokio::sync::oneshot;
+
+/// App `3`, whose key and secret are those of the protocol's test vectors.
+const APP: &str = r#"
+[[apps]]
+id = "3"
+key = "278d425bdf160c739803"
+secret = "7ad3773142a6692b25b8"
+"#;
+
+/// Far more than anything takes; a condition that isn't met by then fails the test.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server. Dropped, it stops.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub node: Arc<Node>,
+    stop: Option<oneshot::Sender<Stop>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+enum Stop {
+    AtOnce,
+    AfterDraining,
+}
+
+impl Server {
+    pub async fn start() -> Server {
+        Server::with("").await
+    }
+
+    /// `settings`: TOML tables besides the app; `[app_defaults]` applies to it.
+    pub async fn with(settings: &str) -> Server {
+        Server::with_toml(&format!("{settings}\n{APP}")).await
+    }
+
+    /// `settings`: all of the configuration but where to listen.
+    pub async fn with_toml(settings: &str) -> Server {
+        let mut settings = config::from_toml(settings).expect("settings");
+        settings.server.host = [127, 0, 0, 1].into();
+        settings.server.port = 0;
+        // Two, whatever the machine has: enough for what crosses workers.
+        settings.server.workers = 2;
+        let (started, running) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            actix_rt::System::new().block_on(async move {
+                let running = server::start(settings, 10_000).expect("a free port");
+                started
+                    .send((running.address, running.node.clone()))
+                    .expect("the test waits");
+                if let Ok(Stop::AfterDraining) = stopped.await {
+                    running.drained().await;
+                }
+                running.stop().await.expect("a clean stop");
+            });
+        });
+        let (addr, node) = running.recv().expect("a running server");
+        Server {
+            addr,
+            node,
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    /// Begins to stop as a signal would.
+    pub fn drain(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(Stop::AfterDraining);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(Stop::AtOnce);
+        }
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn eventually(what: &str, condition: impl Fn() -> bool) -> impl Future<Output = ()> {
+    let what = what.to_owned();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    async move {
+        while !condition() {
+            assert!(std::time::Instant::now() < deadline, "never: {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}

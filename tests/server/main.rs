@@ -1,0 +1,5 @@
+//! The real server, spoken to from outside: HTTP and WebSocket on a free port. Laid out like the URLs and the messages.
+mod client;
+mod helpers;
+mod rest;
+mod socket;
