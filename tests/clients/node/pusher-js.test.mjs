@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { nodeSdk, startBackend } from '../lib/backend.mjs';
-import { PUSHER_CLIENTS, connectPusher, connected, subscribe } from '../lib/clients.mjs';
+import { PUSHER_CLIENTS, connectPusher, subscribe } from '../lib/clients.mjs';
 import { channelKinds, isCacheKind, payloads } from '../lib/payloads.mjs';
 import { startResound } from '../lib/resound.mjs';
 import { Inbox, until } from '../lib/wait.mjs';
@@ -155,17 +155,6 @@ for (const client of PUSHER_CLIENTS) {
       pusher.connection.bind('error', (error) => errors.push(error.data?.code ?? error.error?.data?.code));
       assert.equal(await errors.find((code) => code !== undefined), 4001);
       await until(() => ['disconnected', 'failed'].includes(pusher.connection.state), 'it gives up');
-    });
-
-    test('a signed-in user gets what is sent to the user', async () => {
-      const pusher = connect({ user: 'dora' });
-      await connected(pusher);
-      const notes = new Inbox('notes');
-      pusher.user.bind('note', notes.push);
-      pusher.signin();
-      await pusher.user.signinDonePromise;
-      await sdk.sendToUser('dora', 'note', { n: 1 });
-      assert.deepEqual(await notes.take(1), [{ n: 1 }]);
     });
   });
 }
