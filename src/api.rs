@@ -57,6 +57,15 @@ fn table(base: &str) -> Vec<Resource> {
             at("/apps/{app_id}/channels/{channel}/events"),
             legacy::trigger,
         ),
+        post(
+            at("/apps/{app_id}/users/{user_id}/terminate_connections"),
+            users::terminate_connections,
+        ),
+        // The Python SDK forgets the app (H-7).
+        post(
+            at("/users/{user_id}/terminate_connections"),
+            users::terminate_connections,
+        ),
         get(at("/apps/{app_id}/connections"), connections::count),
         get(at("/app/{key}"), upgrade_required),
         get(at("/up"), health::up),
@@ -187,7 +196,7 @@ mod tests {
             ("GET", "/", 200),
             ("GET", "/apps/3/batch_events", 405),
             ("GET", "/reverb/live", 404),
-            ("POST", "/apps/3/users/1/terminate_connections", 404),
+            ("GET", "/apps/3/users/1/terminate_connections", 405),
         ];
         check("", &expected).await;
     }

@@ -180,6 +180,11 @@ impl Node {
         self.directory.cached(&key(app, channel), Instant::now())
     }
 
+    /// Closes every connection that is signed in as this user (U-30). Nobody being there is no failure.
+    pub fn terminate_user(&self, app: &App, user_id: &str) {
+        self.directory.terminate_user(app.index, user_id);
+    }
+
     /// Open connections of the app (H-9).
     pub fn connection_count(&self, app: &App) -> usize {
         self.app_connections
