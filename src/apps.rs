@@ -1,6 +1,6 @@
 //! Apps by id and by key: secrets, limits, flags.
 use crate::protocol::signature::Secret;
-use std::{collections::HashMap, net::Ipv6Addr, sync::Arc};
+use std::{collections::HashMap, net::Ipv6Addr, sync::Arc, time::Duration};
 
 /// Who may send client events (E-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,32 @@ pub struct App {
     pub activity_timeout_s: u32,
     pub ping_interval_s: u32,
     pub pong_timeout_s: u32,
+    pub users: UserSettings,
+    pub subscription_count: SubscriptionCount,
     pub limits: AppLimits,
+}
+
+/// What signed-in users get (part 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UserSettings {
+    /// whether clients may sign in (U-6)
+    pub authentication: bool,
+    /// how long a connection may be neither signed in nor on a channel that needs a signature (C-36)
+    pub authorization_timeout_s: Option<u32>,
+    /// U-20
+    pub watchlist: bool,
+    /// U-24
+    pub watchlist_max: usize,
+    /// how long a user without connections still counts as online
+    pub watchlist_grace: Duration,
+}
+
+/// Whether subscribers are told how many they are (S-24, S-27).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubscriptionCount {
+    Off,
+    On,
+    OnUnlessEncrypted,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

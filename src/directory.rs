@@ -3,6 +3,7 @@
 //! channel's lock, so that every worker sees one order.
 
 mod cache;
+mod later;
 mod presence;
 
 use std::{
@@ -16,19 +17,29 @@ use std::{
 };
 
 pub use self::cache::Cached;
-use self::{cache::Cache, presence::Presence};
+use self::{cache::Cache, later::Later, presence::Presence};
 use crate::{
-    apps::App,
+    apps::{App, SubscriptionCount},
     frame::Frame,
     hub::inbox::{ChannelKey, Command, Inbox, Position, WorkerId},
     protocol::{
-        channel::ChannelName, codes::SubscribeError, event::EventData, presence::Member, server,
+        channel::{ChannelKind, ChannelName},
+        codes::{CloseReason, SubscribeError},
+        event::EventData,
+        presence::Member,
+        server,
         socket_id::SocketId,
     },
 };
 
 /// Locks over which the channels are spread. Far more than workers, so that two seldom meet.
 const SHARDS: usize = 64;
+
+/// Connections on a channel up to which each change of their number is told at once (S-26).
+const COUNTED_AT_ONCE_MAX: u32 = 100;
+
+/// How often the number is told on larger channels (S-26).
+const COUNT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Some worker's inbox is full: nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +64,19 @@ pub struct Joined {
     /// the live cached event of a cache channel
     pub cached: Option<Frame>,
 }
+
+/// What a new watcher of a user finds.
+#[derive(Debug)]
+pub struct Watched {
+    /// the channel on which the user's coming and going is told
+    pub channel: ChannelKey,
+    pub since: Position,
+    pub is_online: bool,
+}
+
+/// Which way a user went.
+#[derive(Clone, Copy)]
+struct IsOnline(bool);
 
 /// An event for the directory to hand out.
 #[derive(Debug)]
@@ -79,6 +103,12 @@ struct Shard {
     position: u64,
     channels: HashMap<ChannelKey, Channel>,
     cache: Cache,
+    /// users (by their channel) whose last connection is gone, but who still count as online (U-23)
+    lingering: HashMap<ChannelKey, Instant>,
+    /// when lingering users go offline
+    offline: Later,
+    /// when large channels are told their number
+    counts: Later,
 }
 
 #[derive(Default)]
@@ -86,6 +116,10 @@ struct Channel {
     /// subscribers of each worker that has some
     workers: Vec<(WorkerId, u32)>,
     presence: Option<Box<Presence>>,
+    /// when its number was told last, on channels that are told
+    count_told: Option<Instant>,
+    /// whether a telling is planned
+    is_count_due: bool,
 }
 
 impl Directory {
@@ -107,7 +141,12 @@ impl Directory {
     }
 
     fn shard(&self, channel: &ChannelKey) -> MutexGuard<'_, Shard> {
-        let index = self.hasher.hash_one(channel) % SHARDS as u64;
+        // All that concerns a user is under one lock: whoever begins to watch neither misses nor repeats a change.
+        let hash = match channel.name.concerned_user() {
+            Some(user_id) => self.hasher.hash_one((channel.app, user_id)),
+            None => self.hasher.hash_one(channel),
+        };
+        let index = hash % SHARDS as u64;
         self.lock(usize::try_from(index).unwrap_or(0))
     }
 
@@ -146,7 +185,7 @@ impl Directory {
         let mut guard = self.shard(channel);
         let shard = &mut *guard;
         let is_new_channel = !shard.channels.contains_key(channel);
-        if is_new_channel && !self.count_channel(app) {
+        if is_new_channel && !self.count_channel(app, &channel.name) {
             return Err(SubscribeError::AppChannelsLimit {
                 max: app.limits.channels_max,
             });
@@ -161,7 +200,7 @@ impl Directory {
                 Err(presence::MembersLimit) => {
                     if entry.workers.is_empty() {
                         shard.channels.remove(channel);
-                        self.uncount_channel(app.index);
+                        self.uncount_channel(channel);
                     }
                     return Err(SubscribeError::MembersLimit);
                 }
@@ -174,11 +213,16 @@ impl Directory {
         }
         entry.add(worker);
         let members = entry.presence.as_ref().map_or_else(Vec::new, |p| p.list());
-        Ok(Joined {
+        let joined = Joined {
             since: Position(shard.position),
             members,
             cached: shard.cache.frame(channel, now),
-        })
+        };
+        self.count_changed(app, shard, channel, now);
+        if is_new_channel && shard.lingering.remove(channel).is_none() {
+            self.tell_watchers(shard, channel, IsOnline(true));
+        }
+        Ok(joined)
     }
 
     /// What a connection that is subscribed already would find if it joined now (S-14).
@@ -193,7 +237,14 @@ impl Directory {
     }
 
     /// Takes one subscription of `worker` away; announces a member whose last connection it was (P-8).
-    pub fn leave(&self, channel: &ChannelKey, worker: WorkerId, user_id: Option<&str>) {
+    pub fn leave(
+        &self,
+        app: &App,
+        channel: &ChannelKey,
+        worker: WorkerId,
+        user_id: Option<&str>,
+        now: Instant,
+    ) {
         let mut guard = self.shard(channel);
         let shard = &mut *guard;
         let Some(entry) = shard.channels.get_mut(channel) else {
@@ -206,12 +257,134 @@ impl Directory {
         };
         if entry.workers.is_empty() {
             shard.channels.remove(channel);
-            self.uncount_channel(channel.app);
-        } else if let (true, Some(user_id)) = (left, user_id) {
+            self.uncount_channel(channel);
+            if app.users.watchlist && channel.name.user_id().is_some() {
+                let due = now + app.users.watchlist_grace;
+                shard.lingering.insert(channel.clone(), due);
+                shard.offline.add(due, channel.clone());
+            }
+            return;
+        }
+        if let (true, Some(user_id)) = (left, user_id) {
             let frame = server::member_removed(&channel.name, user_id);
             shard.position += 1;
             self.tell(entry, channel, Position(shard.position), &frame, None);
         }
+        self.count_changed(app, shard, channel, now);
+    }
+
+    /// Adds a watcher of a user; returns the watchers' channel, and whether the user is online at this moment (U-22).
+    pub fn watch(&self, app: u32, user_id: &str, worker: WorkerId) -> Watched {
+        let user = user_key(app, user_id);
+        let channel = ChannelKey {
+            app,
+            name: ChannelName::watchers_of(user_id),
+        };
+        let mut shard = self.shard(&channel);
+        let entry = shard.channels.entry(channel.clone()).or_default();
+        entry.add(worker);
+        Watched {
+            is_online: shard.channels.contains_key(&user) || shard.lingering.contains_key(&user),
+            since: Position(shard.position),
+            channel,
+        }
+    }
+
+    /// Takes a watcher away; `channel` is what [`watch`](Directory::watch) returned.
+    pub fn unwatch(&self, channel: &ChannelKey, worker: WorkerId) {
+        let mut shard = self.shard(channel);
+        if let Some(entry) = shard.channels.get_mut(channel) {
+            entry.subtract(worker);
+            if entry.workers.is_empty() {
+                shard.channels.remove(channel);
+            }
+        }
+    }
+
+    /// Closes every connection that is signed in as this user (U-30).
+    pub fn terminate_user(&self, app: u32, user_id: &str) {
+        let channel = user_key(app, user_id);
+        let shard = self.shard(&channel);
+        let Some(entry) = shard.channels.get(&channel) else {
+            return;
+        };
+        for (worker, _) in &entry.workers {
+            if let Some(inbox) = self.inbox(*worker) {
+                inbox.push(Command::Close {
+                    channel: channel.clone(),
+                    reason: CloseReason::TerminatedByApp,
+                });
+            }
+        }
+    }
+
+    /// Does what was put off until now: users go offline, large channels are told their number.
+    pub fn settle(&self, now: Instant) {
+        for index in 0..self.shards.len() {
+            let mut guard = self.lock(index);
+            let shard = &mut *guard;
+            while let Some((due, user)) = shard.offline.take(now) {
+                // One that came back and left again has a later time.
+                if shard.lingering.get(&user) == Some(&due) {
+                    shard.lingering.remove(&user);
+                    self.tell_watchers(shard, &user, IsOnline(false));
+                }
+            }
+            while let Some((_, channel)) = shard.counts.take(now) {
+                self.tell_count(shard, &channel, now);
+            }
+        }
+    }
+
+    /// Tells those who watch a user that it has come or gone (U-23). Does nothing for other channels.
+    fn tell_watchers(&self, shard: &mut Shard, channel: &ChannelKey, is_online: IsOnline) {
+        let Some(user_id) = channel.name.user_id() else {
+            return;
+        };
+        let watchers = ChannelKey {
+            app: channel.app,
+            name: ChannelName::watchers_of(user_id),
+        };
+        if let Some(entry) = shard.channels.get(&watchers) {
+            let ids = [Arc::from(user_id)];
+            let frame = match is_online {
+                IsOnline(true) => server::watchlist_events(&ids, &[]),
+                IsOnline(false) => server::watchlist_events(&[], &ids),
+            };
+            shard.position += 1;
+            self.tell(entry, &watchers, Position(shard.position), &frame, None);
+        }
+    }
+
+    /// Tells a channel its new number of connections, at once or as soon as it may be told again (S-26).
+    fn count_changed(&self, app: &App, shard: &mut Shard, channel: &ChannelKey, now: Instant) {
+        if !is_counted(app, &channel.name) {
+            return;
+        }
+        let Some(entry) = shard.channels.get_mut(channel) else {
+            return;
+        };
+        let next = entry.count_told.map(|told| told + COUNT_PAUSE);
+        match next {
+            Some(next) if entry.connections() > COUNTED_AT_ONCE_MAX && next > now => {
+                if !entry.is_count_due {
+                    entry.is_count_due = true;
+                    shard.counts.add(next, channel.clone());
+                }
+            }
+            _ => self.tell_count(shard, channel, now),
+        }
+    }
+
+    fn tell_count(&self, shard: &mut Shard, channel: &ChannelKey, now: Instant) {
+        let Some(entry) = shard.channels.get_mut(channel) else {
+            return;
+        };
+        entry.count_told = Some(now);
+        entry.is_count_due = false;
+        let frame = server::subscription_count(&channel.name, entry.connections());
+        shard.position += 1;
+        self.tell(entry, channel, Position(shard.position), &frame, None);
     }
 
     /// Hands an event to every worker that has subscribers, and keeps it for cache channels. If one of the workers has
@@ -283,9 +456,7 @@ impl Directory {
         for index in 0..self.shards.len() {
             let shard = self.lock(index);
             let of_app = shard.channels.iter().filter(|(key, _)| {
-                key.app == app
-                    && key.name.as_str().starts_with(prefix)
-                    && key.name.user_id().is_none()
+                key.app == app && key.name.as_str().starts_with(prefix) && !key.name.is_internal()
             });
             found.extend(of_app.map(|(key, entry)| (key.name.clone(), entry.occupancy())));
         }
@@ -313,9 +484,10 @@ impl Directory {
         }
     }
 
-    /// Counts a new channel of the app; `false` over the limit.
-    fn count_channel(&self, app: &App) -> bool {
-        let Some(count) = self.channel_counts.get(app.index as usize) else {
+    /// Counts a new channel of the app; `false` over the limit. The server's own channels don't count.
+    fn count_channel(&self, app: &App, name: &ChannelName) -> bool {
+        let count = self.channel_counts.get(app.index as usize);
+        let Some(count) = count.filter(|_| !name.is_internal()) else {
             return true;
         };
         let before = count.fetch_add(1, Ordering::Relaxed);
@@ -326,10 +498,31 @@ impl Directory {
         true
     }
 
-    fn uncount_channel(&self, app: u32) {
-        if let Some(count) = self.channel_counts.get(app as usize) {
+    fn uncount_channel(&self, channel: &ChannelKey) {
+        let count = self.channel_counts.get(channel.app as usize);
+        if let Some(count) = count.filter(|_| !channel.name.is_internal()) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+}
+
+fn user_key(app: u32, user_id: &str) -> ChannelKey {
+    ChannelKey {
+        app,
+        name: ChannelName::server_to_user(user_id),
+    }
+}
+
+/// Whether a channel's subscribers are told how many they are (S-24, S-27, U-16).
+fn is_counted(app: &App, name: &ChannelName) -> bool {
+    let kind = name.kind();
+    if kind.is_presence() || kind == ChannelKind::ServerToUser || name.is_internal() {
+        return false;
+    }
+    match app.subscription_count {
+        SubscriptionCount::Off => false,
+        SubscriptionCount::On => true,
+        SubscriptionCount::OnUnlessEncrypted => !kind.is_encrypted(),
     }
 }
 
@@ -350,9 +543,13 @@ impl Channel {
         }
     }
 
+    fn connections(&self) -> u32 {
+        self.workers.iter().map(|(_, count)| count).sum()
+    }
+
     fn occupancy(&self) -> Occupancy {
         Occupancy {
-            subscription_count: self.workers.iter().map(|(_, count)| count).sum(),
+            subscription_count: self.connections(),
             user_count: self.presence.as_ref().map_or(0, |p| p.user_count()),
         }
     }

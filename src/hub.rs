@@ -159,6 +159,21 @@ impl Hub {
         subscribers.len()
     }
 
+    /// Closes a channel's subscribers; returns how many.
+    fn close(&self, channel: &ChannelKey, reason: CloseReason) -> usize {
+        let channels = self.channels.borrow();
+        let Some(subscribers) = channels.get(channel) else {
+            return 0;
+        };
+        let sockets = self.sockets.borrow();
+        for socket in subscribers.keys() {
+            if let Some(link) = sockets.get(socket.0) {
+                link.close(reason);
+            }
+        }
+        subscribers.len()
+    }
+
     /// Flushes the sockets touched longest ago; `true` if more are waiting.
     fn flush_slice(&self) -> bool {
         for _ in 0..FLUSHES_PER_SLICE {
@@ -192,6 +207,7 @@ impl Hub {
                     tracing::debug!(socket_id = %link.socket_id(), "closing a socket that answers no ping");
                     link.close(CloseReason::PongTimeout);
                 }
+                Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
                 Due::Cut => link.cut(),
             }
         }
@@ -261,6 +277,7 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             frame,
             except,
         } => hub.deliver(&channel, position, &frame, except),
+        Command::Close { channel, reason } => hub.close(&channel, reason),
         Command::Drain { over } => {
             let hub = hub.clone();
             actix_rt::spawn(async move {

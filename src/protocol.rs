@@ -24,3 +24,4 @@ pub mod presence;
 pub mod server;
 pub mod signature;
 pub mod socket_id;
+pub mod user;

@@ -37,6 +37,9 @@ const HTTP_CONNECTIONS_MAX: usize = 25_000;
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
 
+/// How often the directory is asked to do what it has put off. As late as this, things happen.
+const SETTLE: Duration = Duration::from_millis(100);
+
 /// What can go wrong before the server runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -79,6 +82,7 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     let handle = server.handle();
     let server = actix_rt::spawn(server);
     actix_rt::spawn(forget_expired_events(node.clone()));
+    actix_rt::spawn(settle(node.clone()));
     Ok(Running {
         address,
         node,
@@ -171,6 +175,15 @@ async fn forget_expired_events(node: Arc<Node>) {
     loop {
         interval.tick().await;
         node.directory().expire_cached(std::time::Instant::now());
+    }
+}
+
+async fn settle(node: Arc<Node>) {
+    let mut interval = tokio::time::interval(SETTLE);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        node.directory().settle(std::time::Instant::now());
     }
 }
 

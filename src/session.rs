@@ -2,6 +2,7 @@
 
 mod client_event;
 mod rate;
+mod signin;
 mod subscribe;
 
 use std::{
@@ -11,7 +12,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use self::rate::{RateLimit, Verdict};
+use self::{
+    rate::{RateLimit, Verdict},
+    signin::SignedIn,
+};
 use crate::{
     apps::App,
     frame::Frame,
@@ -39,6 +43,7 @@ pub struct Session {
     app: Arc<App>,
     /// the channels of this connection; on presence channels with the member's id
     subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
+    signed_in: Option<Box<SignedIn>>,
     message_rate: Option<Box<RateLimit>>,
     client_event_rate: Option<Box<RateLimit>>,
 }
@@ -56,6 +61,7 @@ impl Session {
             link.socket_id(),
             app.activity_timeout_s,
         ));
+        link.require_authorization(app.users.authorization_timeout_s);
         Session {
             message_rate: app.limits.message_rate.map(RateLimit::of_messages),
             client_event_rate: app
@@ -68,6 +74,7 @@ impl Session {
             key,
             app,
             subscriptions: HashMap::new(),
+            signed_in: None,
         }
     }
 
@@ -92,6 +99,7 @@ impl Session {
                 Ok(())
             }
             ClientMessage::ClientEvent(event) => client_event::publish(self, &event),
+            ClientMessage::Signin(request) => signin::signin(self, &request),
             ClientMessage::Ping => {
                 self.send(&server::pong());
                 Ok(())
@@ -155,6 +163,7 @@ impl Conversation for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        signin::sign_out(self);
         subscribe::leave_all(self);
         tracing::debug!(app = self.app.id, socket_id = %self.link.socket_id(), "disconnected");
     }

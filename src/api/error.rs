@@ -53,6 +53,12 @@ pub enum ApiError {
     NameTooLong(usize),
     #[error("The 'pusher' namespace is reserved for internal usage")]
     NameReserved,
+    #[error("An idempotency key is a text of 1 to 255 bytes")]
+    IdempotencyKey,
+    #[error(
+        "The first request with this idempotency key isn't answered yet: ask again in a moment"
+    )]
+    RepeatedTooSoon,
     #[error("Missing parameter: {0}")]
     Missing(&'static str),
     #[error(
@@ -102,6 +108,7 @@ impl ApiError {
             UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
             PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            RepeatedTooSoon => StatusCode::CONFLICT,
             BatchItem { error, .. } => error.status(),
             UnreadableBody(_)
             | NotUtf8(_)
@@ -110,6 +117,7 @@ impl ApiError {
             | NameEmpty
             | NameTooLong(_)
             | NameReserved
+            | IdempotencyKey
             | Missing(_)
             | TooManyChannels(_)
             | InvalidChannelName(_)
@@ -130,7 +138,9 @@ impl ApiError {
                 Some((ALLOW, HeaderValue::from_static(allow)))
             }
             ApiError::UpgradeRequired => Some((UPGRADE, HeaderValue::from_static("websocket"))),
-            ApiError::Congested { .. } => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            ApiError::Congested { .. } | ApiError::RepeatedTooSoon => {
+                Some((RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use crate::{
     protocol::{
         channel::ChannelName,
         json::is_well_formed,
-        signature::{Query, SignedRequest, check_request},
+        signature::{Query, RequestAuthError, SignedRequest, check_request},
     },
 };
 use actix_web::{
@@ -50,6 +50,16 @@ impl Signed {
     /// The body as text of any kind (H-34).
     pub fn text(&self) -> Result<&str, ApiError> {
         std::str::from_utf8(&self.body).map_err(|error| ApiError::NotUtf8(error.valid_up_to()))
+    }
+
+    /// A header's text; `None` if it is absent or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
+    }
+
+    /// A `{name}` of the route, decoded.
+    pub fn path_part(&self, name: &str) -> Cow<'_, str> {
+        path_part(&self.request, name)
     }
 
     /// The channel that the path names.
@@ -109,7 +119,14 @@ async fn check(request: HttpRequest, payload: Payload) -> Result<Signed, ApiErro
     })
 }
 
+/// The app that the path names, or the one whose key signs where the path names none (H-7).
 fn find_app(node: &Node, request: &HttpRequest) -> Result<Arc<App>, ApiError> {
+    if request.match_info().get("app_id").is_none() {
+        let query = Query::parse(request.query_string());
+        let key = query.get("auth_key").ok_or(RequestAuthError::MissingKey)?;
+        let app = node.apps().by_key(key);
+        return Ok(app.ok_or(RequestAuthError::UnknownKey)?.clone());
+    }
     let id = path_part(request, "app_id");
     match node.apps().by_id(&id) {
         Some(app) => Ok(app.clone()),

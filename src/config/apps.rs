@@ -7,10 +7,14 @@ use super::{
     variables::AppVariables,
 };
 use crate::{
-    apps::{App, AppLimits, ClientEvents, MessageRateLimit, origin_pattern},
+    apps::{
+        App, AppLimits, ClientEvents, MessageRateLimit, SubscriptionCount, UserSettings,
+        origin_pattern,
+    },
     protocol::signature::Secret,
 };
 use config::{Value, ValueKind};
+use std::time::Duration;
 
 const DEVELOPMENT_ID: &str = "1001";
 const DEVELOPMENT_KEY: &str = "app-key";
@@ -222,10 +226,29 @@ pub(super) fn build(
         activity_timeout_s: section.u32("activity_timeout_s", 1..=DAY_S)?,
         ping_interval_s: section.u32("ping_interval_s", 1..=DAY_S)?,
         pong_timeout_s: section.u32("pong_timeout_s", 1..=DAY_S)?,
+        users: UserSettings {
+            authentication: section.switch("user_authentication")?,
+            authorization_timeout_s: section.limit("authorization_timeout_s")?,
+            watchlist: section.switch("watchlist")?,
+            watchlist_max: section.usize("watchlist_max", 1..=65_535)?,
+            watchlist_grace: Duration::from_millis(
+                section.integer("watchlist_grace_ms", 0..=60_000)?,
+            ),
+        },
+        subscription_count: subscription_count(&section)?,
         limits: limits(&section)?,
     };
     warnings.extend(message_too_small(&app, &section)?);
     Ok(app)
+}
+
+fn subscription_count(section: &Section<'_>) -> Result<SubscriptionCount, ConfigError> {
+    let on_encrypted = section.switch("subscription_count_encrypted")?;
+    Ok(match section.switch("subscription_count")? {
+        false => SubscriptionCount::Off,
+        true if on_encrypted => SubscriptionCount::On,
+        true => SubscriptionCount::OnUnlessEncrypted,
+    })
 }
 
 /// Whether the limits of the hosted service are asked for.

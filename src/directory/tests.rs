@@ -50,6 +50,11 @@ impl Scene {
         )
     }
 
+    fn leave(&self, channel: &str, worker: WorkerId, user: Option<&str>) {
+        self.directory
+            .leave(&self.app, &key(channel), worker, user, Instant::now());
+    }
+
     fn publish(&self, channel: &str, text: &str) -> Result<(), Full> {
         self.directory.publish(
             &Publication {
@@ -72,7 +77,7 @@ impl Scene {
                 Command::Deliver {
                     position, frame, ..
                 } => (position, frame),
-                Command::Drain { .. } => panic!("nobody drains"),
+                other => panic!("unexpected: {other:?}"),
             })
             .collect()
     }
@@ -103,7 +108,7 @@ fn positions_do_not_start_again_when_a_channel_is_vacated() {
     let mut scene = Scene::new(100);
     scene.join("room", FIRST, None);
     scene.publish("room", "old").expect("room");
-    scene.directory.leave(&key("room"), FIRST, None);
+    scene.leave("room", FIRST, None);
     let later = scene.join("room", FIRST, None);
     let waiting = scene.waiting(FIRST);
     assert!(waiting[0].0 <= later.since);
@@ -153,11 +158,11 @@ fn p6_p8_members_are_announced_once_to_those_who_are_there() {
         }
     );
 
-    scene.directory.leave(&key(room), SECOND, Some("bob"));
+    scene.leave(room, SECOND, Some("bob"));
     assert!(scene.waiting(FIRST).is_empty());
-    scene.directory.leave(&key(room), FIRST, Some("bob"));
+    scene.leave(room, FIRST, Some("bob"));
     assert_eq!(scene.waiting(FIRST).len(), 1);
-    scene.directory.leave(&key(room), FIRST, Some("ann"));
+    scene.leave(room, FIRST, Some("ann"));
     assert!(scene.waiting(FIRST).is_empty());
     assert_eq!(scene.directory.occupancy(&key(room)), Occupancy::default());
     assert!(scene.directory.channels(0, "").is_empty());
@@ -211,7 +216,7 @@ fn channels_of_an_app_are_limited() {
     );
     // one that exists may grow
     scene.join("b", SECOND, None);
-    scene.directory.leave(&key("a"), FIRST, None);
+    scene.leave("a", FIRST, None);
     scene.join("c", FIRST, None);
 }
 
@@ -227,9 +232,7 @@ fn a_full_inbox_takes_no_event_from_anyone_but_what_must_not_be_lost() {
     assert_eq!(scene.publish("presence-room", "3"), Err(Full(FIRST)));
     // the second worker, which has room, didn't get it either
     assert_eq!(scene.waiting(SECOND).len(), 1);
-    scene
-        .directory
-        .leave(&key("presence-room"), SECOND, Some("bob"));
+    scene.leave("presence-room", SECOND, Some("bob"));
     assert_eq!(scene.waiting(FIRST).len(), 3);
     scene.publish("presence-room", "4").expect("room again");
 }
@@ -288,4 +291,132 @@ fn cached_events_are_limited_and_the_oldest_goes_first() {
     let kept = |channel: &ChannelKey| directory.cached(channel, now).is_some();
     assert!(names.iter().filter(|name| kept(name)).count() <= SHARDS);
     assert!(kept(&names[999]), "the newest is kept");
+}
+
+fn frames(waiting: Vec<(Position, Frame)>) -> Vec<Frame> {
+    waiting.into_iter().map(|(_, frame)| frame).collect()
+}
+
+fn ids(ids: &[&str]) -> Vec<Arc<str>> {
+    ids.iter().map(|id| Arc::from(*id)).collect()
+}
+
+#[test]
+fn u23_watchers_are_told_of_the_first_and_the_last_connection() {
+    let mut scene = Scene::new(100);
+    scene.app.users.watchlist = true;
+    scene.app.users.watchlist_grace = Duration::from_secs(2);
+    let watched = scene.directory.watch(0, "ann", SECOND);
+    assert!(!watched.is_online);
+    let user = "#server-to-user-ann";
+    let start = Instant::now();
+
+    scene.join(user, FIRST, None);
+    assert_eq!(
+        frames(scene.waiting(SECOND)),
+        [server::watchlist_events(&ids(&["ann"]), &[])]
+    );
+    scene.join(user, SECOND, None);
+    assert!(scene.directory.watch(0, "ann", FIRST).is_online);
+    scene
+        .directory
+        .leave(&scene.app, &key(user), SECOND, None, start);
+    assert!(scene.waiting(SECOND).is_empty());
+
+    // gone and back within the grace: nobody is told
+    scene
+        .directory
+        .leave(&scene.app, &key(user), FIRST, None, start);
+    let later = |seconds: u64| start + Duration::from_secs(seconds);
+    scene.directory.settle(later(1));
+    assert!(scene.directory.watch(0, "ann", FIRST).is_online);
+    scene.join(user, FIRST, None);
+    scene.directory.settle(later(10));
+    assert!(scene.waiting(SECOND).is_empty());
+
+    // gone for good
+    scene
+        .directory
+        .leave(&scene.app, &key(user), FIRST, None, later(20));
+    scene.directory.settle(later(21));
+    assert!(scene.waiting(SECOND).is_empty());
+    scene.directory.settle(later(22));
+    assert_eq!(
+        frames(scene.waiting(SECOND)),
+        [server::watchlist_events(&[], &ids(&["ann"]))]
+    );
+    assert!(!scene.directory.watch(0, "ann", FIRST).is_online);
+}
+
+#[test]
+fn u16_users_channels_and_their_watchers_are_nobodys_business() {
+    let scene = Scene::new(100);
+    let watched = scene.directory.watch(0, "ann", FIRST);
+    scene.join("#server-to-user-ann", FIRST, None);
+    assert!(scene.directory.channels(0, "").is_empty());
+    scene.directory.unwatch(&watched.channel, FIRST);
+    scene.leave("#server-to-user-ann", FIRST, None);
+    let is_empty = |shard: &Mutex<Shard>| shard.lock().expect("no panic").channels.is_empty();
+    assert!(scene.directory.shards.iter().all(is_empty));
+}
+
+#[test]
+fn s26_small_channels_are_told_each_number_and_large_ones_now_and_then() {
+    let mut scene = Scene::new(10_000);
+    scene.app.subscription_count = SubscriptionCount::On;
+    let room = key("room");
+    let count = |n: u32| server::subscription_count(&room.name, n);
+    let start = Instant::now();
+    let join = |scene: &Scene, at: Instant| {
+        let joined = scene.directory.join(&scene.app, &room, FIRST, None, at);
+        joined.expect("joined");
+    };
+    for n in 1..=100 {
+        join(&scene, start);
+        assert_eq!(frames(scene.waiting(FIRST)), [count(n)]);
+    }
+    // 101 to 150 in the first second: nothing until five are over, then the last number
+    for _ in 101..=150 {
+        join(&scene, start + Duration::from_secs(1));
+    }
+    assert!(scene.waiting(FIRST).is_empty());
+    scene.directory.settle(start + Duration::from_millis(4_999));
+    assert!(scene.waiting(FIRST).is_empty());
+    scene.directory.settle(start + Duration::from_secs(5));
+    assert_eq!(frames(scene.waiting(FIRST)), [count(150)]);
+    // after a pause the next change is told at once
+    join(&scene, start + Duration::from_secs(11));
+    assert_eq!(frames(scene.waiting(FIRST)), [count(151)]);
+    scene.directory.settle(start + Duration::from_secs(60));
+    assert!(scene.waiting(FIRST).is_empty());
+}
+
+#[test]
+fn s24_s27_which_channels_are_counted() {
+    let mut scene = Scene::new(100);
+    let mut check = |setting: SubscriptionCount, channel: &str, is_told: bool| {
+        scene.app.subscription_count = setting;
+        let user = channel.starts_with("presence-").then_some("ann");
+        scene.join(channel, FIRST, user);
+        assert_eq!(
+            !scene.waiting(FIRST).is_empty(),
+            is_told,
+            "{setting:?} {channel}"
+        );
+        scene.leave(channel, FIRST, user);
+        scene.waiting(FIRST);
+    };
+    check(SubscriptionCount::Off, "room", false);
+    check(SubscriptionCount::On, "room", true);
+    check(SubscriptionCount::On, "private-room", true);
+    check(SubscriptionCount::On, "cache-room", true);
+    check(SubscriptionCount::On, "presence-room", false);
+    check(SubscriptionCount::On, "#server-to-user-ann", false);
+    check(SubscriptionCount::On, "private-encrypted-room", true);
+    check(
+        SubscriptionCount::OnUnlessEncrypted,
+        "private-encrypted-room",
+        false,
+    );
+    check(SubscriptionCount::OnUnlessEncrypted, "room", true);
 }

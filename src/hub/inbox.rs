@@ -11,7 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::{
     frame::Frame,
-    protocol::{channel::ChannelName, socket_id::SocketId},
+    protocol::{channel::ChannelName, codes::CloseReason, socket_id::SocketId},
 };
 
 /// A worker thread, counted from 0.
@@ -41,6 +41,11 @@ pub enum Command {
         position: Position,
         frame: Frame,
         except: Option<SocketId>,
+    },
+    /// Close the channel's subscribers of this worker.
+    Close {
+        channel: ChannelKey,
+        reason: CloseReason,
     },
     /// Close every socket with 4200, spread over this time (C-34).
     Drain { over: Duration },

@@ -181,6 +181,13 @@ impl<T: Transport + ?Sized> Link<T> {
         self.vitals.set(vitals);
     }
 
+    /// The connection must show who it is within this time, or not any more (C-36).
+    pub fn require_authorization(&self, within_s: Option<u32>) {
+        let mut vitals = self.vitals.get();
+        vitals.authorize_by_s = within_s.map(|seconds| vitals.now_s.saturating_add(seconds));
+        self.vitals.set(vitals);
+    }
+
     /// What a look at the clock asks for.
     pub fn due(&self, now_s: u32, limits: &super::ticker::Limits) -> Due {
         let mut vitals = self.vitals.get();

@@ -38,6 +38,8 @@ pub struct Vitals {
     /// since when frames wait without one byte being taken
     pub stuck_since_s: Option<u32>,
     pub closing_since_s: Option<u32>,
+    /// by when the connection must have shown who it is (C-36)
+    pub authorize_by_s: Option<u32>,
 }
 
 /// What a tick must do with a socket.
@@ -48,6 +50,8 @@ pub enum Due {
     Ping,
     /// close with 4201 (C-20)
     PongTimeout,
+    /// close with 4009 (C-36)
+    AuthorizationTimeout,
     /// take the transport away: the peer reads nothing or doesn't finish closing
     Cut,
 }
@@ -60,6 +64,7 @@ impl Vitals {
             pinged_s: None,
             stuck_since_s: None,
             closing_since_s: None,
+            authorize_by_s: None,
         }
     }
 
@@ -88,6 +93,9 @@ impl Vitals {
                 .is_some_and(|stuck| since(stuck) > limits.write_timeout_s)
         {
             return Due::Cut;
+        }
+        if self.authorize_by_s.is_some_and(|by| self.now_s > by) {
+            return Due::AuthorizationTimeout;
         }
         match self.pinged_s {
             Some(pinged) if since(pinged) >= keep_alive.pong_timeout_s => Due::PongTimeout,
@@ -187,6 +195,17 @@ mod tests {
             },
             true,
             Due::Nothing,
+        );
+    }
+
+    #[test]
+    fn c36_a_connection_must_show_who_it_is_in_time() {
+        check(110, |v| v.authorize_by_s = Some(110), false, Due::Nothing);
+        check(
+            111,
+            |v| v.authorize_by_s = Some(110),
+            false,
+            Due::AuthorizationTimeout,
         );
     }
 

@@ -4,6 +4,8 @@ use std::{borrow::Borrow, fmt, sync::Arc};
 
 /// Prefix of the channels that belong to one signed-in user (U-10).
 const SERVER_TO_USER: &str = "#server-to-user-";
+/// Prefix of the names of watchers' channels.
+const WATCHERS_OF: &str = "#watchers-of-";
 
 /// Kinds by prefix; the first that matches decides, the final dash belongs to it (S-3).
 const PREFIXES: [(&str, ChannelKind); 8] = [
@@ -114,10 +116,35 @@ impl ChannelName {
         ChannelKind::of(&self.0)
     }
 
+    /// `#server-to-user-ID`, for an id that [`is_user_id`] accepts.
+    pub fn server_to_user(user_id: &str) -> ChannelName {
+        ChannelName(format!("{SERVER_TO_USER}{user_id}").into())
+    }
+
+    /// The server's own channel of those who watch a user (U-23). No client and no publisher can name it.
+    pub fn watchers_of(user_id: &str) -> ChannelName {
+        ChannelName(format!("{WATCHERS_OF}{user_id}").into())
+    }
+
+    /// Whether this is the server's own business, not a channel that anybody is told of (U-16).
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with('#')
+    }
+
+    /// The user whose channel or whose watchers' channel this is.
+    pub fn concerned_user(&self) -> Option<&str> {
+        self.user_id().or_else(|| self.0.strip_prefix(WATCHERS_OF))
+    }
+
     /// The ID of `#server-to-user-ID`.
     pub fn user_id(&self) -> Option<&str> {
         self.0.strip_prefix(SERVER_TO_USER)
     }
+}
+
+/// Whether a user can have this id (U-2). Its length is limited where it comes in.
+pub fn is_user_id(id: &str) -> bool {
+    !id.is_empty() && id.bytes().all(is_name_byte)
 }
 
 /// The characters of channel names (S-1) and of the ids of users (U-2, U-11).

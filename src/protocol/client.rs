@@ -11,6 +11,7 @@ pub enum ClientMessage<'a> {
     Subscribe(SubscribeRequest<'a>),
     Unsubscribe { channel: Cow<'a, str> },
     ClientEvent(ClientEvent<'a>),
+    Signin(SigninRequest<'a>),
     Ping,
     Pong,
 }
@@ -22,6 +23,13 @@ pub struct SubscribeRequest<'a> {
     /// `None` when absent, null, empty or not a string (S-8: ignored on public channels whatever its type)
     pub auth: Option<Cow<'a, str>>,
     pub channel_data: ChannelData<'a>,
+}
+
+/// `pusher:signin` (U-1)
+#[derive(Debug, PartialEq, Eq)]
+pub struct SigninRequest<'a> {
+    pub auth: Cow<'a, str>,
+    pub user_data: Cow<'a, str>,
 }
 
 /// The `channel_data` of a subscription, as received.
@@ -64,6 +72,15 @@ struct ChannelFields<'a> {
     channel_data: Option<&'a RawValue>,
 }
 
+/// The `data` of `pusher:signin`.
+#[derive(Deserialize)]
+struct SigninFields<'a> {
+    #[serde(borrow)]
+    auth: Option<&'a RawValue>,
+    #[serde(borrow)]
+    user_data: Option<&'a RawValue>,
+}
+
 impl<'a> ClientMessage<'a> {
     /// Reads one message. Errors are those of C-24, S-9 and E-5.
     pub fn parse(text: &'a str) -> Result<ClientMessage<'a>, ClientError> {
@@ -80,6 +97,7 @@ impl<'a> ClientMessage<'a> {
             "pusher:unsubscribe" => Ok(ClientMessage::Unsubscribe {
                 channel: subscription(message.data)?.channel,
             }),
+            "pusher:signin" => signin(message.data).map(ClientMessage::Signin),
             "pusher:ping" => Ok(ClientMessage::Ping),
             "pusher:pong" => Ok(ClientMessage::Pong),
             other if other.starts_with("client-") => client_event(name, &message),
@@ -115,6 +133,32 @@ fn subscription_fields(text: &str) -> Result<SubscribeRequest<'_>, ClientError> 
             .and_then(json::string)
             .filter(|auth| !auth.is_empty()),
         channel_data: ChannelData::from_json(fields.channel_data),
+    })
+}
+
+/// The `data` of a sign-in: an object, or a string that holds one (C-23).
+fn signin(data: Option<&RawValue>) -> Result<SigninRequest<'_>, ClientError> {
+    let data = data.ok_or(ClientError::InvalidFormat)?;
+    match json::string(data) {
+        None => signin_fields(data.get()),
+        Some(inside) => signin_fields(&inside).map(|request| SigninRequest {
+            auth: Cow::Owned(request.auth.into_owned()),
+            user_data: Cow::Owned(request.user_data.into_owned()),
+        }),
+    }
+}
+
+fn signin_fields(text: &str) -> Result<SigninRequest<'_>, ClientError> {
+    let fields: SigninFields<'_> = object(text)?;
+    Ok(SigninRequest {
+        auth: fields
+            .auth
+            .and_then(json::string)
+            .ok_or(ClientError::InvalidFormat)?,
+        user_data: fields
+            .user_data
+            .and_then(json::string)
+            .ok_or(ClientError::InvalidFormat)?,
     })
 }
 

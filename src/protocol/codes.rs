@@ -54,6 +54,10 @@ pub enum CloseReason {
     ServerClosing,
     /// C-20
     PongTimeout,
+    /// the app asked for it (U-31)
+    TerminatedByApp,
+    /// neither signed in nor on a channel that needs a signature in time (C-36)
+    NotAuthorizedInTime,
 }
 
 impl CloseReason {
@@ -66,7 +70,9 @@ impl CloseReason {
             CloseReason::OverConnectionQuota => 4004,
             CloseReason::PathNotFound => 4005,
             CloseReason::UnsupportedProtocol => 4007,
-            CloseReason::OriginNotAllowed => 4009,
+            CloseReason::OriginNotAllowed
+            | CloseReason::TerminatedByApp
+            | CloseReason::NotAuthorizedInTime => 4009,
             CloseReason::OverCapacity | CloseReason::SlowConsumer | CloseReason::RateLimited => {
                 4100
             }
@@ -91,6 +97,8 @@ impl CloseReason {
             CloseReason::RateLimited => "Rate limit exceeded",
             CloseReason::ServerClosing => "Server is closing. Please reconnect shortly.",
             CloseReason::PongTimeout => "Pong reply not received in time",
+            CloseReason::TerminatedByApp => "You got disconnected by the app.",
+            CloseReason::NotAuthorizedInTime => "Connection not authorized within timeout.",
         }
     }
 }
@@ -135,6 +143,31 @@ pub enum ClientError {
     /// Reverb's limit on messages of any kind
     #[error("Rate limit exceeded")]
     RateLimited,
+    /// a sign-in whose signature doesn't fit (U-4). The string to sign holds no secret.
+    #[error(
+        "Invalid signature: Expected HMAC SHA256 hex digest of {}, but got {}",
+        shown(.string_to_sign, SIGNED_SHOWN_CHARS),
+        shown(.signature, SIGNATURE_SHOWN_CHARS)
+    )]
+    InvalidSigninSignature {
+        string_to_sign: String,
+        signature: String,
+    },
+    /// a sign-in with the key of another app
+    #[error("Invalid key in user authentication data: '{}'", name(.0))]
+    InvalidSigninKey(String),
+    /// U-2, U-4
+    #[error("Invalid user_data: must contain an id")]
+    InvalidUserData,
+    /// U-5
+    #[error("Connection already signed in as a different user")]
+    SignedInAsAnother,
+    /// U-6
+    #[error("User authentication is disabled for this app")]
+    SigninDisabled,
+    /// The sign-in succeeds, the list is cut (U-24).
+    #[error("Watchlist limit exceeded. Only the first {max} user IDs are accepted.")]
+    WatchlistTooLong { max: usize },
     /// a worker is too far behind to take another event
     #[error("Client event rejected because the server is overloaded, send it again in a moment")]
     Congested,
@@ -152,7 +185,13 @@ impl ClientError {
             | ClientError::ClientEventOnPublicChannel
             | ClientError::ClientEventNotSubscribed(_)
             | ClientError::InvalidClientEvent
+            | ClientError::InvalidSigninSignature { .. }
+            | ClientError::InvalidSigninKey(_)
+            | ClientError::InvalidUserData
+            | ClientError::SignedInAsAnother
+            | ClientError::SigninDisabled
             | ClientError::Congested => None,
+            ClientError::WatchlistTooLong { .. } => Some(4302),
             ClientError::ClientEventsDisabled
             | ClientError::ClientEventRateLimited
             | ClientError::EventDataTooLarge { .. }
@@ -236,7 +275,7 @@ fn kb(bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const CLOSE_REASONS: [(CloseReason, u16, &str); 12] = [
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 14] = [
         (
             CloseReason::TlsOnly,
             4000,
@@ -272,6 +311,16 @@ mod tests {
             CloseReason::PongTimeout,
             4201,
             "Pong reply not received in time",
+        ),
+        (
+            CloseReason::TerminatedByApp,
+            4009,
+            "You got disconnected by the app.",
+        ),
+        (
+            CloseReason::NotAuthorizedInTime,
+            4009,
+            "Connection not authorized within timeout.",
         ),
     ];
 
@@ -353,6 +402,39 @@ mod tests {
                 "Event name is too long. Maximum allowed size is 200.",
             ),
             (RateLimited, Some(4301), "Rate limit exceeded"),
+            (
+                InvalidSigninSignature {
+                    string_to_sign: named(),
+                    signature: "y".to_owned(),
+                },
+                None,
+                "Invalid signature: Expected HMAC SHA256 hex digest of x, but got y",
+            ),
+            (
+                InvalidSigninKey(named()),
+                None,
+                "Invalid key in user authentication data: 'x'",
+            ),
+            (
+                InvalidUserData,
+                None,
+                "Invalid user_data: must contain an id",
+            ),
+            (
+                SignedInAsAnother,
+                None,
+                "Connection already signed in as a different user",
+            ),
+            (
+                SigninDisabled,
+                None,
+                "User authentication is disabled for this app",
+            ),
+            (
+                WatchlistTooLong { max: 100 },
+                Some(4302),
+                "Watchlist limit exceeded. Only the first 100 user IDs are accepted.",
+            ),
             (
                 Congested,
                 None,

@@ -107,6 +107,50 @@ fn presence_data(members: &[Arc<Member>]) -> String {
     format!(r#"{{"presence":{{"count":{count},"ids":[{ids}],"hash":{{{hash}}}}}}}"#)
 }
 
+/// The answer to a sign-in, with the very string that was signed; an object, not a string (U-3).
+pub fn signin_success(user_data: &str) -> Frame {
+    Frame::text(&signin_success_json(user_data))
+}
+
+fn signin_success_json(user_data: &str) -> String {
+    let user_data = json::quoted(user_data);
+    format!(r#"{{"event":"pusher:signin_success","data":{{"user_data":{user_data}}}}}"#)
+}
+
+/// Who of the watched users is online and who isn't; a name without ids is left out (U-22).
+pub fn watchlist_events(online: &[Arc<str>], offline: &[Arc<str>]) -> Frame {
+    Frame::text(&watchlist_events_json(online, offline))
+}
+
+fn watchlist_events_json(online: &[Arc<str>], offline: &[Arc<str>]) -> String {
+    let of = |name: &str, ids: &[Arc<str>]| {
+        let ids: Vec<String> = ids.iter().map(|id| json::quoted(id)).collect();
+        format!(r#"{{"name":"{name}","user_ids":[{}]}}"#, ids.join(","))
+    };
+    let events: Vec<String> = [("online", online), ("offline", offline)]
+        .into_iter()
+        .filter(|(_, ids)| !ids.is_empty())
+        .map(|(name, ids)| of(name, ids))
+        .collect();
+    format!(
+        r#"{{"event":"pusher_internal:watchlist_events","data":{{"events":[{}]}}}}"#,
+        events.join(",")
+    )
+}
+
+/// How many connections are on a channel (S-25).
+pub fn subscription_count(channel: &ChannelName, count: u32) -> Frame {
+    Frame::text(&subscription_count_json(channel, count))
+}
+
+fn subscription_count_json(channel: &ChannelName, count: u32) -> String {
+    channel_json(
+        "pusher_internal:subscription_count",
+        channel.as_str(),
+        &format!(r#"{{"subscription_count":{count}}}"#),
+    )
+}
+
 /// There is no cached event (S-22).
 pub fn cache_miss(channel: &ChannelName) -> Frame {
     Frame::text(&cache_miss_json(channel))
@@ -486,5 +530,40 @@ mod tests {
         );
         let (_, data) = decoded(&member_removed_json(&channel("presence-room"), "a\"\\"));
         assert_eq!(data, json!({"user_id": "a\"\\"}));
+    }
+
+    #[test]
+    fn u3_v63_signin_success_repeats_the_string() {
+        assert_eq!(
+            signin_success_json(r#"{"id":"12345"}"#),
+            r#"{"event":"pusher:signin_success","data":{"user_data":"{\"id\":\"12345\"}"}}"#
+        );
+    }
+
+    #[test]
+    fn u22_v65_watchlist_events() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| Arc::from(*id)).collect::<Vec<_>>();
+        let check = |online: &[&str], offline: &[&str], expected: &str| {
+            let frame = watchlist_events_json(&ids(online), &ids(offline));
+            let expected = format!(
+                r#"{{"event":"pusher_internal:watchlist_events","data":{{"events":[{expected}]}}}}"#
+            );
+            assert_eq!(frame, expected);
+        };
+        check(
+            &["u-2"],
+            &["u-3", "u-4"],
+            r#"{"name":"online","user_ids":["u-2"]},{"name":"offline","user_ids":["u-3","u-4"]}"#,
+        );
+        check(&[], &["a"], r#"{"name":"offline","user_ids":["a"]}"#);
+    }
+
+    #[test]
+    fn s25_subscription_count() {
+        let room = ChannelName::parse("room", 200).expect("a name");
+        assert_eq!(
+            subscription_count_json(&room, 3),
+            r#"{"event":"pusher_internal:subscription_count","channel":"room","data":"{\"subscription_count\":3}"}"#
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     channel::{ChannelKind, ChannelName},
-    codes::{SIGNATURE_SHOWN_CHARS, SIGNED_SHOWN_CHARS, SubscribeError, shown},
+    codes::{ClientError, SIGNATURE_SHOWN_CHARS, SIGNED_SHOWN_CHARS, SubscribeError, shown},
     socket_id::SocketId,
 };
 use hmac::{Hmac, KeyInit, Mac};
@@ -86,6 +86,61 @@ pub fn check_channel_auth(
         string_to_sign: alternative.map_or(with_data.unwrap_or_default(), str::to_owned),
         signature: signature.to_owned(),
     })
+}
+
+/// Checks the `auth` of a presence subscription without `channel_data`, of a connection that is signed in (P-2, V-12).
+pub fn check_member_auth(
+    key: &str,
+    secret: &Secret,
+    auth: Option<&str>,
+    socket_id: SocketId,
+    channel: &ChannelName,
+) -> Result<(), SubscribeError> {
+    let string_to_sign = format!("{socket_id}:{channel}");
+    check_auth(key, secret, auth.unwrap_or(""), &string_to_sign).map_err(|error| match error {
+        AuthError::Key(key) => SubscribeError::InvalidKey(key.to_owned()),
+        AuthError::Signature(signature) => SubscribeError::InvalidSignature {
+            signature: signature.to_owned(),
+            string_to_sign,
+        },
+    })
+}
+
+/// Checks the `auth` of a sign-in, which signs `user_data` as received (U-1, V-13).
+pub fn check_user_auth(
+    key: &str,
+    secret: &Secret,
+    auth: &str,
+    socket_id: SocketId,
+    user_data: &str,
+) -> Result<(), ClientError> {
+    let string_to_sign = format!("{socket_id}::user::{user_data}");
+    check_auth(key, secret, auth, &string_to_sign).map_err(|error| match error {
+        AuthError::Key(key) => ClientError::InvalidSigninKey(key.to_owned()),
+        AuthError::Signature(signature) => ClientError::InvalidSigninSignature {
+            signature: signature.to_owned(),
+            string_to_sign,
+        },
+    })
+}
+
+/// The part of an `auth` that doesn't fit.
+enum AuthError<'a> {
+    Key(&'a str),
+    Signature(&'a str),
+}
+
+fn check_auth<'a>(
+    key: &str,
+    secret: &Secret,
+    auth: &'a str,
+    string_to_sign: &str,
+) -> Result<(), AuthError<'a>> {
+    match split_auth(auth) {
+        (Some(auth_key), _) if !auth_key.eq_ignore_ascii_case(key) => Err(AuthError::Key(auth_key)),
+        (Some(_), signature) if secret.verify(string_to_sign.as_bytes(), signature) => Ok(()),
+        (_, signature) => Err(AuthError::Signature(signature)),
+    }
 }
 
 /// `KEY:SIGNATURE` at the first colon (S-6). Without one there is no key, and nothing can fit.
@@ -1267,5 +1322,51 @@ mod tests {
     fn many_parameters_take_linear_time() {
         let query = Query::parse(&"a[]=1&a=2&b&".repeat(100_000));
         assert_eq!(query.parameters.len(), 3);
+    }
+
+    #[test]
+    fn u1_user_signatures() {
+        let check = |user_data: &str, digest: &str| {
+            let auth = format!("{KEY}:{digest}");
+            let result = |key: &str, auth: &str, data: &str| {
+                check_user_auth(key, &Secret::new(SECRET), auth, SOCKET, data)
+            };
+            assert_eq!(result(KEY, &auth, user_data), Ok(()));
+            assert_eq!(result(&KEY.to_uppercase(), &auth, user_data), Ok(()));
+            assert!(matches!(
+                result("other", &auth, user_data),
+                Err(ClientError::InvalidSigninKey(_))
+            ));
+            for wrong in [digest, "", ":", &auth[..auth.len() - 1]] {
+                assert!(result(KEY, wrong, user_data).is_err(), "{wrong}");
+            }
+            assert!(result(KEY, &auth, "{}").is_err());
+        };
+        // V-13, V-14, V-15
+        check(
+            r#"{"id":"12345"}"#,
+            "4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba",
+        );
+        check(
+            r#"{"id":"u-1","user_info":{"name":"Ann"},"watchlist":["u-2","u-3"]}"#,
+            "bc9b6fb0f96d2bf4812659fd35ad501acba19691583ba7196836c542d64b44f5",
+        );
+        check(
+            r#"{"id":"user@example.com"}"#,
+            "d55801cfcb832498203dbe0ca875fdc2ab7b47eb297c3a301429729127cf6301",
+        );
+    }
+
+    #[test]
+    fn p2_v12_presence_by_sign_in() {
+        let channel = ChannelName::parse("presence-foobar", 200).expect("a name");
+        let check = |auth: Option<&str>| {
+            check_member_auth(KEY, &Secret::new(SECRET), auth, SOCKET, &channel)
+        };
+        let digest = "71506e66e7fdca106571b8999a849ad34245bc653772e51e0026c1a2475b92ba";
+        assert_eq!(check(Some(&format!("{KEY}:{digest}"))), Ok(()));
+        for wrong in [None, Some(digest), Some("other:x"), Some(KEY)] {
+            assert!(check(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::Session;
+use super::{Session, signin::check_own_channel};
 use crate::{
     directory::Joined,
     frame::Frame,
@@ -12,13 +12,18 @@ use crate::{
         codes::{ClientError, SubscribeError},
         presence::{Member, MemberError, MemberLimits},
         server,
-        signature::check_channel_auth,
+        signature::{check_channel_auth, check_member_auth},
     },
 };
 
 /// Answers a subscription with exactly one success or failure (S-12).
 pub fn subscribe(session: &mut Session, request: &SubscribeRequest<'_>) -> Result<(), ClientError> {
     let result = match check(session, request) {
+        // Signing in was the subscription: the answer is all that is missing (U-12).
+        Ok((channel, _)) if channel.kind() == ChannelKind::ServerToUser => {
+            confirm(session, &channel, &[], None);
+            Ok(())
+        }
         Ok((channel, member)) => match session.subscriptions.get(&channel) {
             Some(user_id) => return subscribe_again(session, &channel, user_id, member.as_deref()),
             None => join(session, channel, member),
@@ -41,8 +46,8 @@ fn check(
         .map_err(|_| SubscribeError::InvalidChannelName(request.channel.to_string()))?;
     let kind = channel.kind();
     if kind == ChannelKind::ServerToUser {
-        // U-14: nobody is signed in as that user.
-        return Err(SubscribeError::ServerToUser(request.channel.to_string()));
+        check_own_channel(session, &channel)?;
+        return Ok((channel, None));
     }
     let channel_data = match &request.channel_data {
         ChannelData::Absent => None,
@@ -54,6 +59,19 @@ fn check(
         }
         ChannelData::NotText => None,
     };
+    if kind.is_presence()
+        && channel_data.is_none()
+        && let Some(signed_in) = &session.signed_in
+    {
+        check_member_auth(
+            &app.key,
+            &app.secret,
+            request.auth.as_deref(),
+            session.link.socket_id(),
+            &channel,
+        )?;
+        return Ok((channel, Some(Arc::new(signed_in.user.as_member()))));
+    }
     if kind.needs_auth() {
         check_channel_auth(
             &app.key,
@@ -137,6 +155,9 @@ fn join(
         Instant::now(),
     )?;
     session.hub.subscribe(key, session.key, since);
+    if channel.kind().needs_auth() {
+        session.link.require_authorization(None);
+    }
     confirm(session, &channel, &members, cached);
     tracing::debug!(
         app = session.app.id,
@@ -201,8 +222,11 @@ pub fn leave_all(session: &mut Session) {
 fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
     let key = session.channel_key(channel);
     session.hub.unsubscribe(&key, session.key);
-    session
-        .node
-        .directory()
-        .leave(&key, session.hub.worker(), user_id);
+    session.node.directory().leave(
+        &session.app,
+        &key,
+        session.hub.worker(),
+        user_id,
+        Instant::now(),
+    );
 }

@@ -3,3 +3,4 @@ mod client;
 mod helpers;
 mod rest;
 mod socket;
+mod users;

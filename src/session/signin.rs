@@ -1,0 +1,167 @@
+//! Signing in as a user: what the user is sent, and whom it watches (part 5).
+
+use std::{sync::Arc, time::Instant};
+
+use super::Session;
+use crate::{
+    hub::inbox::ChannelKey,
+    protocol::{
+        channel::ChannelName,
+        client::SigninRequest,
+        codes::{ClientError, SubscribeError},
+        server,
+        signature::check_user_auth,
+        user::User,
+    },
+};
+
+/// Who a connection is, as long as it lasts (U-7).
+pub struct SignedIn {
+    pub user: User,
+    /// the channels on which watched users' coming and going is told
+    watching: Vec<ChannelKey>,
+}
+
+/// Signs the connection in, or in again (U-5).
+pub fn signin(session: &mut Session, request: &SigninRequest<'_>) -> Result<(), ClientError> {
+    let user = check(session, request)?;
+    let watching = match session.signed_in.take() {
+        Some(before) => before.watching,
+        None => {
+            join_own_channel(session, &user)?;
+            Vec::new()
+        }
+    };
+    session.link.require_authorization(None);
+    session.send(&server::signin_success(&request.user_data));
+    unwatch(session, watching);
+    let watching = watch(session, &user);
+    tracing::debug!(
+        app = session.app.id,
+        socket_id = %session.link.socket_id(),
+        user_id = &*user.id,
+        "signed in"
+    );
+    session.signed_in = Some(Box::new(SignedIn { user, watching }));
+    Ok(())
+}
+
+fn check(session: &Session, request: &SigninRequest<'_>) -> Result<User, ClientError> {
+    let app = &session.app;
+    if !app.users.authentication {
+        return Err(ClientError::SigninDisabled);
+    }
+    check_user_auth(
+        &app.key,
+        &app.secret,
+        &request.auth,
+        session.link.socket_id(),
+        &request.user_data,
+    )?;
+    let user = User::parse(
+        &request.user_data,
+        app.limits.channel_name_chars_max,
+        app.users.watchlist_max,
+    )
+    .map_err(|_| ClientError::InvalidUserData)?;
+    let before = session.signed_in.as_ref().map(|before| &before.user.id);
+    if before.is_some_and(|id| *id != user.id) {
+        return Err(ClientError::SignedInAsAnother);
+    }
+    Ok(user)
+}
+
+/// From here on the connection gets what is sent to the user, before it subscribes to anything (U-13).
+fn join_own_channel(session: &Session, user: &User) -> Result<(), ClientError> {
+    let key = own_channel(session, user);
+    let joined = session.node.directory().join(
+        &session.app,
+        &key,
+        session.hub.worker(),
+        None,
+        Instant::now(),
+    );
+    match joined {
+        Ok(joined) => {
+            session.hub.subscribe(key, session.key, joined.since);
+            Ok(())
+        }
+        // No limit holds for users' channels.
+        Err(_) => Err(ClientError::Congested),
+    }
+}
+
+fn own_channel(session: &Session, user: &User) -> ChannelKey {
+    session.channel_key(&ChannelName::server_to_user(&user.id))
+}
+
+/// Begins to watch the user's list, and tells its present state (U-22, U-24).
+fn watch(session: &Session, user: &User) -> Vec<ChannelKey> {
+    if !session.app.users.watchlist {
+        return Vec::new();
+    }
+    if user.is_watchlist_cut {
+        session.send(&server::error(&ClientError::WatchlistTooLong {
+            max: session.app.users.watchlist_max,
+        }));
+    }
+    let (mut online, mut offline) = (Vec::new(), Vec::new());
+    let mut watching = Vec::with_capacity(user.watchlist.len());
+    for id in &user.watchlist {
+        let watched = session
+            .node
+            .directory()
+            .watch(session.app.index, id, session.hub.worker());
+        let list: &mut Vec<Arc<str>> = if watched.is_online {
+            &mut online
+        } else {
+            &mut offline
+        };
+        list.push(id.clone());
+        session
+            .hub
+            .subscribe(watched.channel.clone(), session.key, watched.since);
+        watching.push(watched.channel);
+    }
+    if !watching.is_empty() {
+        session.send(&server::watchlist_events(&online, &offline));
+    }
+    watching
+}
+
+fn unwatch(session: &Session, watching: Vec<ChannelKey>) {
+    for channel in watching {
+        session.hub.unsubscribe(&channel, session.key);
+        session
+            .node
+            .directory()
+            .unwatch(&channel, session.hub.worker());
+    }
+}
+
+/// Whether a subscription to this user channel is the connection's own (U-12, U-14).
+pub fn check_own_channel(session: &Session, channel: &ChannelName) -> Result<(), SubscribeError> {
+    let own = session.signed_in.as_ref().map(|own| &*own.user.id);
+    if channel.user_id().is_some() && channel.user_id() == own {
+        Ok(())
+    } else {
+        Err(SubscribeError::ServerToUser(channel.as_str().to_owned()))
+    }
+}
+
+/// What follows the end of a connection (C-37).
+pub fn sign_out(session: &mut Session) {
+    let Some(SignedIn { user, watching }) = session.signed_in.take().map(|boxed| *boxed) else {
+        return;
+    };
+    unwatch(session, watching);
+    let key = own_channel(session, &user);
+    session.hub.unsubscribe(&key, session.key);
+    session.node.directory().leave(
+        &session.app,
+        &key,
+        session.hub.worker(),
+        None,
+        Instant::now(),
+    );
+}
