@@ -209,6 +209,19 @@ impl Client {
         self.assert_error(None, message).await;
     }
 
+    /// Makes a round trip and returns what came before its answer.
+    pub async fn settle(&mut self) -> Vec<Value> {
+        self.send(json!({"event": "pusher:ping"})).await;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["event"] == "pusher:pong" {
+                return frames;
+            }
+            frames.push(frame);
+        }
+    }
+
     /// Whether nothing more has come: a ping makes a round trip, and what was sent before it would have come first.
     pub async fn has_nothing(&mut self) -> bool {
         self.send(json!({"event": "pusher:ping", "data": {}})).await;

@@ -183,6 +183,14 @@ impl Raw {
         }
     }
 
+    /// The next bytes, as many as asked for.
+    pub async fn take(&mut self, count: usize) -> Vec<u8> {
+        while self.received.len() < count {
+            assert!(self.receive().await, "closed too early");
+        }
+        self.received.drain(..count).collect()
+    }
+
     /// Everything up to the end of the stream.
     pub async fn rest(mut self) -> Vec<u8> {
         while self.receive().await {}
