@@ -58,15 +58,12 @@ export function connectPusher({ Pusher }, server, backend, { user = 'ann', key =
 }
 
 /** A Laravel Echo client over its pusher-js, made as Laravel's own stub makes it. */
-export function connectEcho({ Echo, Pusher, broadcaster }, server, backend, { user = 'ann' } = {}) {
-  const { host, port } = server;
+export function connectEcho({ Echo, Pusher, broadcaster }, server, backend, { user = 'ann', key = server.app.key } = {}) {
   const echo = new Echo({
     ...options(server, backend, user),
     broadcaster,
-    key: server.app.key,
+    key,
     Pusher,
-    wsHost: host,
-    wsPort: port,
     withoutInterceptors: true,
   });
   const { pusher } = echo.connector;
