@@ -90,13 +90,18 @@ impl<T: Transport + ?Sized> Link<T> {
     }
 
     /// Queues a frame; a socket that is closing gets nothing more. Over the outbox limit the peer is too slow: what
-    /// waits is dropped and the socket closes with 4100 (C-35). Never writes and never blocks.
+    /// waits is dropped and the socket closes with 4100 (C-35). Never blocks, and writes only at the limit: what was
+    /// queued in this turn says nothing about the peer before it has been offered to the socket.
     pub fn push(&self, frame: &Frame) {
         if self.phase.get() != Phase::Open {
             return;
         }
+        let bytes = frame.as_bytes();
+        if self.outbox.borrow().len_bytes() + bytes.len() > self.outbox_bytes_max {
+            self.write();
+        }
         let mut outbox = self.outbox.borrow_mut();
-        outbox.push(frame.as_bytes().clone());
+        outbox.push(bytes.clone());
         if outbox.len_bytes() > self.outbox_bytes_max {
             drop(outbox);
             tracing::info!(
@@ -208,6 +213,11 @@ impl<T: Transport + ?Sized> Link<T> {
     /// woken when the socket is writable again.
     pub fn flush(&self) {
         self.is_touched.set(false);
+        self.write();
+    }
+
+    /// Writes what the socket takes.
+    fn write(&self) {
         let task = self.task.borrow();
         // Without a task the connection hasn't been polled yet: its first poll flushes.
         if let Some(task) = &*task
@@ -234,5 +244,41 @@ impl<T: Transport + ?Sized> Link<T> {
     /// The transport, for reading and for the shutdown. Never hold it across a call that may flush.
     pub fn io(&self) -> std::cell::RefMut<'_, T> {
         self.io.borrow_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP_ALIVE: KeepAlive = KeepAlive {
+        ping_interval_s: 30,
+        pong_timeout_s: 30,
+    };
+
+    /// A link with room for 1000 bytes to a peer whose socket takes so many; both ends are returned.
+    fn link(socket_bytes: usize) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(socket_bytes);
+        let link = Link::new(ours, SocketId::new(1, 1), KEEP_ALIVE, 1000, 0);
+        link.set_task(Waker::noop());
+        (link, theirs)
+    }
+
+    #[test]
+    fn c35_a_burst_within_one_turn_is_offered_to_the_socket_before_the_peer_is_called_slow() {
+        let frame = Frame::text(&"x".repeat(98));
+        let (link, _theirs) = link(100_000);
+        (0..100).for_each(|_| link.push(&frame));
+        assert_eq!(link.phase(), Phase::Open);
+    }
+
+    #[test]
+    fn c35_a_peer_that_takes_less_than_it_is_owed_is_closed_at_the_limit() {
+        let frame = Frame::text(&"x".repeat(98));
+        let (link, _theirs) = link(200);
+        (0..12).for_each(|_| link.push(&frame));
+        assert_eq!(link.phase(), Phase::Open);
+        link.push(&frame);
+        assert_eq!(link.phase(), Phase::Closing);
     }
 }
