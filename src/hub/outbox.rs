@@ -26,6 +26,8 @@ pub struct Outbox {
     front_written: usize,
     /// bytes waiting, the written part of the front frame not counted
     bytes: usize,
+    /// the transport may hold back what it took (TLS does) until it is flushed
+    is_unflushed: bool,
 }
 
 impl Outbox {
@@ -34,8 +36,9 @@ impl Outbox {
         self.frames.push_back(frame);
     }
 
+    /// Nothing waits, neither here nor in the transport.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && !self.is_unflushed
     }
 
     /// Bytes that wait to be written.
@@ -71,10 +74,13 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             *written += n;
+            self.is_unflushed = true;
             self.advance(n);
         }
         self.frames.shrink_to(IDLE_SLOTS);
-        Pin::new(io).poll_flush(cx)
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write<W>(&self, io: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
@@ -124,6 +130,8 @@ mod tests {
     struct Pipe {
         taken: Vec<u8>,
         room: usize,
+        /// holds back what it took
+        is_clogged: bool,
     }
 
     impl AsyncWrite for Pipe {
@@ -161,6 +169,9 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.is_clogged {
+                return Poll::Pending;
+            }
             Poll::Ready(Ok(()))
         }
 
@@ -186,6 +197,7 @@ mod tests {
             let mut pipe = Pipe {
                 taken: Vec::new(),
                 room: 0,
+                is_clogged: false,
             };
             while flush(&mut outbox, &mut pipe).is_pending() {
                 assert_eq!(outbox.len_bytes(), whole.len() - pipe.taken.len());
@@ -204,6 +216,7 @@ mod tests {
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 2,
+            is_clogged: false,
         };
         assert!(flush(&mut outbox, &mut pipe).is_pending());
         outbox.abandon();
@@ -226,8 +239,26 @@ mod tests {
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 1000,
+            is_clogged: false,
         };
         assert!(flush(&mut outbox, &mut pipe).is_ready());
         assert!(outbox.frames.capacity() <= IDLE_SLOTS);
+    }
+
+    #[test]
+    fn what_the_transport_holds_back_is_flushed_before_the_outbox_is_empty() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"x"));
+        let mut pipe = Pipe {
+            taken: Vec::new(),
+            room: 1,
+            is_clogged: true,
+        };
+        assert!(flush(&mut outbox, &mut pipe).is_pending());
+        assert_eq!(pipe.taken, b"x");
+        assert!(!outbox.is_empty());
+        pipe.is_clogged = false;
+        assert!(flush(&mut outbox, &mut pipe).is_ready());
+        assert!(outbox.is_empty());
     }
 }
