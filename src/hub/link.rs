@@ -112,8 +112,10 @@ impl<T: Transport + ?Sized> Link<T> {
         }
     }
 
+    /// The frame that is on its way isn't counted: the list of a large presence channel may be longer than the limit, and
+    /// says nothing about the peer either.
     fn is_outbox_full(&self) -> bool {
-        self.outbox.borrow().len_bytes() > self.outbox_bytes_max
+        self.outbox.borrow().behind_front_bytes() > self.outbox_bytes_max
     }
 
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
