@@ -113,9 +113,12 @@ impl<T: Transport + ?Sized> Link<T> {
         self.close(CloseReason::SlowConsumer);
     }
 
+    /// The frame that is on its way isn't counted: the list of a large presence channel may be longer than the limit, and
+    /// says nothing about the peer either.
     fn has_room_for(&self, frame: &Frame) -> bool {
         let outbox = self.outbox.borrow();
-        outbox.is_empty() || outbox.len_bytes() + frame.as_bytes().len() <= self.outbox_bytes_max
+        outbox.is_empty()
+            || outbox.behind_front_bytes() + frame.as_bytes().len() <= self.outbox_bytes_max
     }
 
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.

@@ -46,6 +46,12 @@ impl Outbox {
         self.bytes
     }
 
+    /// Bytes that wait behind the first frame.
+    pub fn behind_front_bytes(&self) -> usize {
+        let front = self.frames.front().map_or(0, Bytes::len);
+        self.bytes - (front - self.front_written)
+    }
+
     /// Drops everything that isn't on its way yet. A frame that is partly written stays, since what follows must begin
     /// at a frame boundary.
     pub fn abandon(&mut self) {
@@ -201,10 +207,12 @@ mod tests {
             };
             while flush(&mut outbox, &mut pipe).is_pending() {
                 assert_eq!(outbox.len_bytes(), whole.len() - pipe.taken.len());
+                let behind: usize = outbox.frames.iter().skip(1).map(Bytes::len).sum();
+                assert_eq!(outbox.behind_front_bytes(), behind);
                 pipe.room = room;
             }
             assert_eq!(pipe.taken, whole, "room {room}");
-            assert_eq!(outbox.len_bytes(), 0);
+            assert_eq!((outbox.len_bytes(), outbox.behind_front_bytes()), (0, 0));
         }
     }
 

@@ -224,6 +224,30 @@ async fn c35_a_burst_makes_no_slow_consumer() {
     assert_eq!(server.node.connections(), 4);
 }
 
+/// As the list of a large presence channel may be.
+#[tokio::test]
+async fn c35_one_message_larger_than_the_outbox_makes_no_slow_consumer() {
+    let server = Server::with(
+        "[app_defaults]\nmessage_bytes_max = 20000000\npresence_user_info_bytes_max = 20000000\n",
+    )
+    .await;
+    // more than all buffers between the two ends hold
+    let info = "x".repeat(6_000_000);
+    let data = json!({"user_id": "1", "user_info": info}).to_string();
+    let mut member = Client::connect(&server).await;
+    member.subscribe("presence-room", Some(data)).await;
+
+    let mut slow = Raw::upgraded(&server).await;
+    slow.ask_to_join("2").await;
+    // it has been answered by now, and something more waits behind the answer
+    assert_eq!(member.next().await["event"], "pusher_internal:member_added");
+    publish(&server, "presence-room", "e", "x").await;
+    assert_eq!(member.next().await["event"], "e");
+    let list = slow.next_text().await;
+    assert_eq!(list["event"], "pusher_internal:subscription_succeeded");
+    assert_eq!(slow.next_text().await["event"], "e");
+}
+
 #[tokio::test]
 async fn c35_a_slow_consumer_that_wakes_up_learns_why() {
     let server = Server::with("[socket]\noutbox_bytes_max = 16384\nclose_timeout_s = 60\n").await;

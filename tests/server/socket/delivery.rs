@@ -144,9 +144,9 @@ async fn s31_server_names_can_not_be_published() {
 async fn h24_to_others_across_workers() {
     let server = Server::start().await;
     let mut clients = join_all((0..8).map(|_| Client::on(&server, "room"))).await;
-    for excluded in 0..clients.len() {
-        let id = clients[excluded].socket_id.clone();
-        publish_except(&server, "room", "e", &excluded.to_string(), Some(&id)).await;
+    for (sender, client) in clients.iter().enumerate() {
+        let id = Some(client.socket_id.as_str());
+        publish_except(&server, "room", "e", &sender.to_string(), id).await;
     }
     // an id of nobody, and null, exclude nobody
     publish_except(&server, "room", "e", "all", Some("1.1")).await;

@@ -129,6 +129,13 @@ impl Raw {
 
     /// Becomes a member of `presence-room`; `connection_established` is still unread.
     pub async fn join(&mut self, user_id: &str) {
+        self.ask_to_join(user_id).await;
+        let answer = self.next_text().await;
+        assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
+    }
+
+    /// As [`Raw::join`], without reading the answer.
+    pub async fn ask_to_join(&mut self, user_id: &str) {
         let socket_id = self.established().await;
         let channel = "presence-room";
         let data = json!({ "user_id": user_id }).to_string();
@@ -137,8 +144,6 @@ impl Raw {
             json!({"channel": channel, "channel_data": data, "auth": format!("{KEY}:{signature}")});
         let message = json!({"event": "pusher:subscribe", "data": data});
         self.send(text(&message.to_string())).await;
-        let answer = self.next_text().await;
-        assert_eq!(answer["event"], "pusher_internal:subscription_succeeded");
     }
 
     /// Sends bytes as they are. The server may have closed its side already: then what it said tells.
