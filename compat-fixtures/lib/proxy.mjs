@@ -138,7 +138,7 @@ export class RecordingProxy {
     if (frame.event === 'pusher:connection_established') {
       this.socketIds.set(on, JSON.parse(frame.data).socket_id);
     }
-    return JSON.parse(this.withSocketIds(JSON.stringify(frame)));
+    return sortMembers(JSON.parse(this.withSocketIds(JSON.stringify(frame))));
   }
 
   withSocketIds(text) {
@@ -182,6 +182,15 @@ function ownHeaders({ rawHeaders }) {
   const pairs = [];
   for (let i = 0; i < rawHeaders.length; i += 2) pairs.push([rawHeaders[i], rawHeaders[i + 1]]);
   return Object.fromEntries(pairs.filter(([name]) => !CONNECTION_HEADERS.test(name)));
+}
+
+/** Members may come in any order (P-4); the recording has them sorted. */
+function sortMembers(frame) {
+  if (frame.event !== 'pusher_internal:subscription_succeeded' || frame.data === '{}') return frame;
+  const { presence } = JSON.parse(frame.data);
+  const ids = presence.ids.toSorted();
+  const hash = Object.fromEntries(ids.map((id) => [id, presence.hash[id]]));
+  return { ...frame, data: JSON.stringify({ presence: { ...presence, ids, hash } }) };
 }
 
 /** The seconds a cached event has left are the only thing in an answer that the clock decides. */

@@ -40,8 +40,9 @@ async function freePort() {
 
 /** Starts a server of its own for one test; `env` adds settings, `app` replaces the credentials. */
 export async function startResound({ app = APP, env = {} } = {}) {
+  const file = binary();
   for (let attempt = 1; ; attempt++) {
-    const server = new Resound(app, env, await freePort());
+    const server = new Resound(file, app, env, await freePort());
     try {
       await server.start();
       return server;
@@ -53,7 +54,8 @@ export async function startResound({ app = APP, env = {} } = {}) {
 }
 
 class Resound {
-  constructor(app, env, port) {
+  constructor(file, app, env, port) {
+    this.file = file;
     this.app = app;
     this.env = env;
     this.host = '127.0.0.1';
@@ -72,7 +74,7 @@ class Resound {
 
   async start() {
     this.exited = false;
-    this.process = spawn(binary(), ['--host', this.host, '--port', String(this.port)], {
+    this.process = spawn(this.file, ['--host', this.host, '--port', String(this.port)], {
       cwd: tmpdir(),
       // Nothing of the caller's environment: a developer's REVERB_* must not reach the tests.
       env: {
