@@ -304,14 +304,17 @@ impl Directory {
     /// Closes every connection that is signed in as this user (U-30).
     pub fn terminate_user(&self, app: u32, user_id: &str) {
         let channel = user_key(app, user_id);
-        let shard = self.shard(&channel);
+        let mut guard = self.shard(&channel);
+        let shard = &mut *guard;
         let Some(entry) = shard.channels.get(&channel) else {
             return;
         };
+        shard.position += 1;
         for (worker, _) in &entry.workers {
             if let Some(inbox) = self.inbox(*worker) {
                 inbox.push(Command::Close {
                     channel: channel.clone(),
+                    position: Position(shard.position),
                     reason: CloseReason::TerminatedByApp,
                 });
             }

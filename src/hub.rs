@@ -38,6 +38,9 @@ const APPENDS_PER_TURN: usize = 16 * 1024;
 /// Sockets flushed before the worker's other tasks get their turn: at 3 µs a write about 0.8 ms.
 const FLUSHES_PER_SLICE: usize = 256;
 
+/// Seconds between two sweeps after which missing pongs are given another chance.
+const STANDSTILL_S: u32 = 5;
+
 /// Steps in which a drain closes its sockets.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -160,14 +163,17 @@ impl Hub {
     }
 
     /// Closes a channel's subscribers; returns how many.
-    fn close(&self, channel: &ChannelKey, reason: CloseReason) -> usize {
+    fn close(&self, channel: &ChannelKey, position: Position, reason: CloseReason) -> usize {
         let channels = self.channels.borrow();
         let Some(subscribers) = channels.get(channel) else {
             return 0;
         };
         let sockets = self.sockets.borrow();
-        for socket in subscribers.keys() {
-            if let Some(link) = sockets.get(socket.0) {
+        for (socket, since) in subscribers {
+            // Who has come since, perhaps because the app let him in again, is not meant.
+            if *since < position
+                && let Some(link) = sockets.get(socket.0)
+            {
                 link.close(reason);
             }
         }
@@ -188,7 +194,8 @@ impl Hub {
     /// Does what the clock asks for, for every socket.
     fn sweep(&self) {
         let now_s = u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX);
-        self.now_s.set(now_s);
+        // A worker that stood still (a stopped process, a starved machine) has pongs waiting that it hasn't read yet.
+        let has_stood_still = now_s.saturating_sub(self.now_s.replace(now_s)) > STANDSTILL_S;
         // The list is taken first: what is due may reach back into the hub.
         let due: Vec<(Rc<Link>, Due)> = self
             .sockets
@@ -203,12 +210,16 @@ impl Hub {
                 Due::Nothing => {}
                 // The connection owns what a ping says: it is woken to send it.
                 Due::Ping => link.wake(),
+                Due::PongTimeout if has_stood_still => {}
                 Due::PongTimeout => {
                     tracing::debug!(socket_id = %link.socket_id(), "closing a socket that answers no ping");
                     link.close(CloseReason::PongTimeout);
                 }
                 Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
-                Due::Cut => link.cut(),
+                Due::Cut => {
+                    tracing::debug!(socket_id = %link.socket_id(), "cutting a socket that takes nothing or doesn't finish closing");
+                    link.cut();
+                }
             }
         }
         self.wake_parked();
@@ -285,7 +296,11 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             frame,
             except,
         } => hub.deliver(&channel, position, &frame, except),
-        Command::Close { channel, reason } => hub.close(&channel, reason),
+        Command::Close {
+            channel,
+            position,
+            reason,
+        } => hub.close(&channel, position, reason),
         Command::Drain { over } => {
             let hub = hub.clone();
             actix_rt::spawn(async move {

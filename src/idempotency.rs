@@ -2,6 +2,7 @@
 //! again, and nothing is published a second time.
 
 use std::{
+    cell::Cell,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,11 +18,19 @@ pub struct Answers {
 
 type Key = (u32, Arc<str>);
 
-#[derive(Clone)]
 struct Entry {
     begun: Instant,
-    /// `None` while the first request is still at it
-    answer: Option<Arc<str>>,
+    state: State,
+}
+
+enum State {
+    /// the first request is still at it
+    UnderWay,
+    /// the first request failed after it had published so many of its events
+    Stopped {
+        published: usize,
+    },
+    Answered(Arc<str>),
 }
 
 /// What is known of a key.
@@ -34,10 +43,12 @@ pub enum Known<'a> {
     Answered(Arc<str>),
 }
 
-/// The first request with a key. Dropped without an answer it failed, and the next one may try.
+/// A request that nothing has answered before. Dropped without an answer it failed, and the next one with its key goes
+/// on where it stopped.
 pub struct Attempt<'a> {
     answers: &'a Answers,
     key: Option<Key>,
+    published: Cell<usize>,
 }
 
 impl Answers {
@@ -61,17 +72,15 @@ impl Answers {
         let known = entries
             .peek(&key)
             .filter(|entry| now.saturating_duration_since(entry.begun) < self.window);
-        match known {
-            Some(Entry {
-                answer: Some(answer),
-                ..
-            }) => return Known::Answered(answer.clone()),
-            Some(_) => return Known::UnderWay,
-            None => {}
-        }
+        let published = match known.map(|entry| &entry.state) {
+            Some(State::Answered(answer)) => return Known::Answered(answer.clone()),
+            Some(State::UnderWay) => return Known::UnderWay,
+            Some(State::Stopped { published }) => *published,
+            None => 0,
+        };
         let entry = Entry {
             begun: now,
-            answer: None,
+            state: State::UnderWay,
         };
         entries.put(key.clone(), entry);
         while entries.len() > self.entries_max {
@@ -80,25 +89,47 @@ impl Answers {
         Known::New(Attempt {
             answers: self,
             key: Some(key),
+            published: Cell::new(published),
         })
     }
 }
 
 impl Attempt<'_> {
+    /// How many of the request's events are published already, the first ones.
+    pub fn published(&self) -> usize {
+        self.published.get()
+    }
+
+    /// The next of the request's events is published.
+    pub fn note_published(&self) {
+        self.published.set(self.published.get() + 1);
+    }
+
     /// The request was answered so.
     pub fn answered(mut self, answer: &str) {
         if let Some(key) = self.key.take()
             && let Some(entry) = self.answers.lock().peek_mut(&key)
         {
-            entry.answer = Some(answer.into());
+            entry.state = State::Answered(answer.into());
         }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            self.answers.lock().pop(&key);
+        let Some(key) = self.key.take() else {
+            return;
+        };
+        let mut entries = self.answers.lock();
+        match self.published.get() {
+            0 => {
+                entries.pop(&key);
+            }
+            published => {
+                if let Some(entry) = entries.peek_mut(&key) {
+                    entry.state = State::Stopped { published };
+                }
+            }
         }
     }
 }
@@ -142,6 +173,21 @@ mod tests {
         let now = Instant::now();
         drop(first(&answers, "a", now));
         first(&answers, "a", now).answered("{}");
+        assert_eq!(known(&answers, 0, "a", now), "{}");
+    }
+
+    #[test]
+    fn a_request_that_failed_half_way_goes_on_where_it_stopped() {
+        let answers = Answers::new(Duration::from_secs(60), 100);
+        let now = Instant::now();
+        let attempt = first(&answers, "a", now);
+        attempt.note_published();
+        attempt.note_published();
+        drop(attempt);
+        let second = first(&answers, "a", now);
+        assert_eq!(second.published(), 2);
+        second.note_published();
+        second.answered("{}");
         assert_eq!(known(&answers, 0, "a", now), "{}");
     }
 

@@ -50,6 +50,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     }
     let log_format = settings.log.format;
     actix_rt::System::new().block_on(async {
+        let signals = server::StopSignals::listen()?;
         let running = server::start(settings, files_max)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -62,7 +63,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         {
             tracing::warn!("can't write to standard output: {error}");
         }
-        running.until_stopped().await?;
+        running.until_stopped(signals).await?;
         Ok(())
     })
 }

@@ -18,7 +18,7 @@ use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-pub use self::bind::BindError;
+pub use self::{bind::BindError, signals::StopSignals};
 use crate::{
     api,
     config::Settings,
@@ -33,6 +33,9 @@ use crate::{
 
 /// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
 const HTTP_CONNECTIONS_MAX: usize = 25_000;
+
+/// The exit code after a fault of our own (EX_SOFTWARE).
+const EXIT_FAULT: i32 = 70;
 
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
@@ -178,9 +181,22 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
     let hub = Hub::new(worker, limits);
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
-    actix_rt::spawn(tokio::task::unconstrained(hub::run(hub.clone(), commands)));
-    actix_rt::spawn(ticker::run(hub.clone()));
+    let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
+    supervise("hub", turns);
+    supervise("ticker", ticker::run(hub.clone()));
     Some(hub)
+}
+
+/// Runs a task that a worker can't be without. Should it panic, its sockets would look healthy and get nothing: the
+/// process ends instead, for its manager to start it anew.
+fn supervise(name: &'static str, task: impl Future<Output = ()> + 'static) {
+    let task = actix_rt::spawn(task);
+    actix_rt::spawn(async move {
+        if task.await.is_err_and(|error| error.is_panic()) {
+            tracing::error!("a worker's {name} task panicked, which is a fault of Resound: ending");
+            std::process::exit(EXIT_FAULT);
+        }
+    });
 }
 
 async fn forget_expired_events(node: Arc<Node>) {
@@ -202,16 +218,19 @@ async fn settle(node: Arc<Node>) {
 
 impl Running {
     /// Serves until a signal asks it to stop; then drains and returns.
-    pub async fn until_stopped(self) -> io::Result<()> {
-        let signal = signals::stop_signal().await?;
+    pub async fn until_stopped(mut self, mut signals: StopSignals) -> io::Result<()> {
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            ended = &mut self.server => return ended.map_err(io::Error::other)?,
+        };
         tracing::info!(
             "stopping on {signal}: closing {} connections",
             self.node.connections()
         );
         tokio::select! {
             () = self.drained() => {}
-            again = signals::stop_signal() => {
-                tracing::warn!("stopping at once on {}", again?);
+            again = signals.next() => {
+                tracing::warn!("stopping at once on {again}");
             }
         }
         self.stop().await

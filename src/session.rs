@@ -6,7 +6,9 @@ mod signin;
 mod subscribe;
 
 use std::{
+    cell::Cell,
     collections::HashMap,
+    fmt::Display,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
@@ -44,6 +46,8 @@ pub struct Session {
     /// the channels of this connection; on presence channels with the member's id
     subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
     signed_in: Option<Box<SignedIn>>,
+    /// when a refusal was logged last, in seconds of the hub's clock
+    refusal_logged_s: Cell<Option<u32>>,
     message_rate: Option<Box<RateLimit>>,
     client_event_rate: Option<Box<RateLimit>>,
 }
@@ -75,6 +79,7 @@ impl Session {
             app,
             subscriptions: HashMap::new(),
             signed_in: None,
+            refusal_logged_s: Cell::new(None),
         }
     }
 
@@ -121,15 +126,22 @@ impl Session {
         }
     }
 
+    /// Says why something was refused, at info once a second at most: a client must not be able to flood the log.
+    fn log_refusal(&self, what: &str, reason: &dyn Display) {
+        let now_s = Some(self.hub.now_s());
+        let (app, socket_id) = (&self.app.id, self.link.socket_id());
+        if self.refusal_logged_s.replace(now_s) == now_s {
+            tracing::debug!(app, %socket_id, "refused {what}: {reason}");
+        } else {
+            tracing::info!(app, %socket_id, "refused {what}: {reason}");
+        }
+    }
+
     fn answer(&mut self, result: Result<(), ClientError>) {
         let Err(error) = result else {
             return;
         };
-        tracing::info!(
-            app = self.app.id,
-            socket_id = %self.link.socket_id(),
-            "refused a message: {error}"
-        );
+        self.log_refusal("a message", &error);
         // A connection that was just closed has had its last word.
         if self.link.phase() == Phase::Open {
             self.send(&server::error(&error));

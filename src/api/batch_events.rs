@@ -15,7 +15,7 @@ use crate::{
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 #[derive(Deserialize)]
 struct Batch<'a> {
@@ -44,26 +44,22 @@ pub async fn trigger_batch(
     let body = Batch::read(signed.json()?)?;
     let messages = parse(&body, &signed.app.limits)?;
     let key = once::key(&signed, body.idempotency_key)?;
-    let answer = publish_all(&node, &signed.app, &messages);
-    once::once(&node, &signed, key, answer).await
+    let app = &signed.app;
+    once::once(
+        &node,
+        &signed,
+        key,
+        &messages,
+        async |(message, channel)| publish(&node, app, channel, message).await,
+        || answer(&node, app, &messages),
+    )
+    .await
 }
 
-/// Publishes one message after the other; returns the answer's body.
-async fn publish_all(
-    node: &Node,
-    app: &Arc<App>,
-    messages: &[(Message<'_>, ChannelName)],
-) -> Result<Cow<'static, str>, ApiError> {
-    for (published, (message, channel)) in messages.iter().enumerate() {
-        publish(node, app, channel, message)
-            .await
-            .map_err(|_| ApiError::Congested {
-                published,
-                of: messages.len(),
-            })?;
-    }
+/// An entry for each message if any of them asked for attributes, else `{}` (H-28).
+fn answer(node: &Node, app: &App, messages: &[(Message<'_>, ChannelName)]) -> Cow<'static, str> {
     if messages.iter().all(|(message, _)| message.info.is_empty()) {
-        return Ok(EMPTY.into());
+        return EMPTY.into();
     }
     let batch = messages
         .iter()
@@ -75,7 +71,7 @@ async fn publish_all(
             }
         })
         .collect();
-    Ok(to_json(&BatchInfos { batch }).into())
+    to_json(&BatchInfos { batch }).into()
 }
 
 /// All messages, or the first failure: nothing is published unless everything can be.

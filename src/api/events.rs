@@ -58,27 +58,27 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
     let fields = Fields::read(signed.json()?)?;
     let (message, channels) = parse(&fields, &signed.query, &signed.app.limits)?;
     let key = once::key(&signed, fields.idempotency_key)?;
-    let answer = publish_to_all(&node, &signed.app, &message, &channels);
-    once::once(&node, &signed, key, answer).await
+    let app = &signed.app;
+    once::once(
+        &node,
+        &signed,
+        key,
+        &channels,
+        async |channel| publish(&node, app, channel, &message).await,
+        || answer(&node, app, &message, &channels),
+    )
+    .await
 }
 
-/// Publishes to one channel after the other; returns the answer's body.
-async fn publish_to_all(
+/// The attributes that were asked for, or `{}` (H-23, H-26).
+fn answer(
     node: &Node,
-    app: &Arc<App>,
+    app: &App,
     message: &Message<'_>,
     channels: &[ChannelName],
-) -> Result<Cow<'static, str>, ApiError> {
-    for (published, channel) in channels.iter().enumerate() {
-        publish(node, app, channel, message)
-            .await
-            .map_err(|_| ApiError::Congested {
-                published,
-                of: channels.len(),
-            })?;
-    }
+) -> Cow<'static, str> {
     if message.info.is_empty() {
-        return Ok(EMPTY.into());
+        return EMPTY.into();
     }
     let infos = channels
         .iter()
@@ -90,7 +90,7 @@ async fn publish_to_all(
             )
         })
         .collect();
-    Ok(ChannelInfos { channels: infos }.to_json().into())
+    ChannelInfos { channels: infos }.to_json().into()
 }
 
 pub async fn publish(

@@ -1,9 +1,12 @@
 //! Publishes a request once, however often it is sent: opt-in by an idempotency key, in a header or in the body.
 use super::{error::ApiError, events::string, json, signed::Signed};
-use crate::{idempotency::Known, node::Node};
+use crate::{
+    idempotency::Known,
+    node::{Congested, Node},
+};
 use actix_web::HttpResponse;
 use serde_json::value::RawValue;
-use std::{borrow::Cow, future::Future, time::Instant};
+use std::{borrow::Cow, time::Instant};
 
 /// Longer keys are refused: they are ids, not content.
 const KEY_BYTES_MAX: usize = 255;
@@ -29,21 +32,36 @@ pub fn key<'a>(
     }
 }
 
-/// Answers with what `publish` comes to, or with what it came to the first time this key was sent.
-pub async fn once(
+/// Publishes a request's events in their order, and answers with what `answer` makes of it; or with the first answer, if
+/// this key was sent before.
+pub async fn once<E>(
     node: &Node,
     signed: &Signed,
     key: Option<Cow<'_, str>>,
-    publish: impl Future<Output = Result<Cow<'static, str>, ApiError>>,
+    events: &[E],
+    publish: impl AsyncFn(&E) -> Result<(), Congested>,
+    answer: impl FnOnce() -> Cow<'static, str>,
 ) -> Result<HttpResponse, ApiError> {
+    let congested = |published| ApiError::Congested {
+        published,
+        of: events.len(),
+    };
     let Some(key) = key.filter(|_| node.answers_repeats()) else {
-        return Ok(json(publish.await?));
+        for (published, event) in events.iter().enumerate() {
+            publish(event).await.map_err(|_| congested(published))?;
+        }
+        return Ok(json(answer()));
     };
     match node.answers().begin(signed.app.index, &key, Instant::now()) {
         Known::Answered(answer) => Ok(json(answer.to_string())),
         Known::UnderWay => Err(ApiError::RepeatedTooSoon),
         Known::New(attempt) => {
-            let answer = publish.await?;
+            for event in events.iter().skip(attempt.published()) {
+                let published = publish(event).await;
+                published.map_err(|_| congested(attempt.published()))?;
+                attempt.note_published();
+            }
+            let answer = answer();
             attempt.answered(&answer);
             Ok(json(answer))
         }

@@ -45,6 +45,8 @@ pub enum Command {
     /// Close the channel's subscribers of this worker.
     Close {
         channel: ChannelKey,
+        /// subscribers that joined at this position or later are not meant
+        position: Position,
         reason: CloseReason,
     },
     /// Close every socket with 4200, spread over this time (C-34).

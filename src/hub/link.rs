@@ -283,7 +283,20 @@ mod tests {
     fn c35_a_peer_that_takes_less_than_it_is_owed_is_closed_at_the_limit() {
         let frame = Frame::text(&"x".repeat(98));
         let (link, _theirs) = link(200);
-        (0..12).for_each(|_| link.push(&frame));
+        // two that the socket takes, one on its way, ten that wait behind it
+        (0..13).for_each(|_| link.push(&frame));
+        assert_eq!(link.phase(), Phase::Open);
+        link.push(&frame);
+        assert_eq!(link.phase(), Phase::Closing);
+    }
+
+    #[test]
+    fn c35_one_frame_alone_is_never_too_much_and_others_may_wait_behind_it() {
+        let (link, _theirs) = link(200);
+        link.push(&Frame::text(&"x".repeat(5000)));
+        link.flush();
+        let frame = Frame::text(&"x".repeat(98));
+        (0..10).for_each(|_| link.push(&frame));
         assert_eq!(link.phase(), Phase::Open);
         link.push(&frame);
         assert_eq!(link.phase(), Phase::Closing);

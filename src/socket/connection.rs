@@ -28,6 +28,9 @@ const SCRATCH_BYTES: usize = 64 * 1024;
 /// Reads in one poll before other sockets get their turn.
 const READS_PER_POLL: usize = 4;
 
+/// Messages in one poll, likewise: 256 KiB hold some 10,000 small ones, each with an answer.
+const MESSAGES_PER_POLL: usize = 256;
+
 thread_local! {
     static SCRATCH: Cell<Option<Box<[u8]>>> = const { Cell::new(None) };
 }
@@ -40,8 +43,8 @@ pub struct Connection<T: Transport + 'static, C: Conversation> {
     reader: FrameReader,
     /// gone once the connection is closing
     conversation: Option<C>,
-    /// bytes that came with the handshake
-    early: BytesMut,
+    /// bytes that were read and not taken apart yet: what came with the handshake, what one poll left to the next
+    unread: BytesMut,
     /// the peer's close frame has come: after ours the transport can go
     has_peer_closed: bool,
     /// the peer broke RFC 6455: what it sends is thrown away, only its end is awaited. Dropping the transport with bytes
@@ -81,7 +84,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             key,
             reader,
             conversation,
-            early: if early.is_empty() {
+            unread: if early.is_empty() {
                 BytesMut::new()
             } else {
                 early
@@ -95,10 +98,6 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
 
     /// Reads what there is and answers it.
     fn poll_input(&mut self, cx: &mut Context<'_>) -> Progress {
-        if !self.early.is_empty() {
-            let mut early = std::mem::take(&mut self.early);
-            self.take_input(&mut early);
-        }
         let mut scratch = SCRATCH
             .take()
             .unwrap_or_else(|| vec![0; SCRATCH_BYTES].into_boxed_slice());
@@ -108,6 +107,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
     }
 
     fn poll_reads(&mut self, cx: &mut Context<'_>, scratch: &mut [u8]) -> Progress {
+        let mut messages_left = MESSAGES_PER_POLL;
         for _ in 0..READS_PER_POLL {
             if self.link.phase() == Phase::Cut || self.has_peer_closed {
                 return Progress::Ended;
@@ -119,16 +119,23 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 self.link.note_received(self.hub.now_s());
                 return Progress::Waiting;
             }
+            if !self.unread.is_empty() {
+                let mut unread = std::mem::take(&mut self.unread);
+                self.take_input(&mut unread, &mut messages_left);
+                if messages_left == 0 {
+                    break;
+                }
+            }
             match self.poll_read(cx, scratch) {
                 Poll::Pending => return Progress::Waiting,
                 Poll::Ready(Ok(0) | Err(_)) => return Progress::Ended,
                 Poll::Ready(Ok(n)) => {
                     self.link.note_received(self.hub.now_s());
-                    self.take_input(&mut scratch[..n]);
-                    if n < scratch.len() {
-                        // Most likely all there was. Asking once more arms the waker, so this isn't the end of it.
-                        continue;
+                    self.take_input(&mut scratch[..n], &mut messages_left);
+                    if messages_left == 0 {
+                        break;
                     }
+                    // Even if this was most likely all there was: asking once more arms the waker.
                 }
             }
         }
@@ -143,12 +150,16 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             .map_ok(|()| buffer.filled().len())
     }
 
-    /// Takes bytes apart into messages and has each answered.
-    fn take_input(&mut self, input: &mut [u8]) {
+    /// Takes bytes apart into messages and has each answered, as many as are left for this poll; keeps the other bytes.
+    fn take_input(&mut self, input: &mut [u8], messages_left: &mut usize) {
         let mut at = 0;
         // Until the reader has no message, also when all bytes are taken: only then does it let go of a message that it
         // had to put together.
         while !self.has_peer_closed && !self.is_deaf {
+            if *messages_left == 0 && at < input.len() {
+                self.unread.extend_from_slice(&input[at..]);
+                return;
+            }
             // What the peer says while we are closing has no effect, except that it closes too.
             let is_open = self.link.phase() == Phase::Open;
             let (taken, message) = match self.reader.feed(&mut input[at..]) {
@@ -157,6 +168,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 Err(error) => return self.fail(error),
             };
             at += taken;
+            *messages_left = messages_left.saturating_sub(1);
             match (message, &mut self.conversation) {
                 (Message::Close(code), _) => {
                     self.has_peer_closed = true;
@@ -314,13 +326,13 @@ mod tests {
     fn an_idle_connection_keeps_nothing_of_the_buffer_of_its_handshake() {
         let (mut connection, _theirs) = connection(true, BytesMut::with_capacity(8192));
         assert!(poll(&mut connection).is_pending());
-        assert_eq!(connection.early.capacity(), 0);
+        assert_eq!(connection.unread.capacity(), 0);
 
         let mut early = BytesMut::with_capacity(8192);
         early.extend_from_slice(b"\x89\x80\0\0\0\0");
         let (mut connection, _theirs) = self::connection(true, early);
         assert!(poll(&mut connection).is_pending());
-        assert_eq!(connection.early.capacity(), 0);
+        assert_eq!(connection.unread.capacity(), 0);
     }
 
     #[test]
