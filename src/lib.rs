@@ -103,6 +103,7 @@ pub mod directory;
 pub mod frame;
 pub mod health;
 pub mod hub;
+pub mod idempotency;
 pub mod log;
 pub mod node;
 pub mod protocol;
