@@ -18,6 +18,7 @@
 //! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, users, cached events |
+//! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once |
 //! | [`broker`] | how an event reaches other nodes; today there is only [`local`](broker::local) |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, errors, signatures; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
@@ -46,12 +47,14 @@
 //! | a socket's io, its outbox, its times | [`Link`](hub::link::Link) (`Rc`, in the hub and the connection) | `Cell`, `RefCell`, one thread |
 //! | sockets and subscribers of a worker | [`Hub`](hub::Hub) (thread local, made with the worker) | `RefCell`, one thread |
 //! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
+//! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | connections: all, and of each app | [`Node`](node::Node), counted by permits that live as long as their socket | atomics |
 //! | apps and settings | [`Node`](node::Node) | immutable |
 //!
 //! # Invariants
 //!
-//! - No lock is held across an `await`, and no two at once. The directory has the only ones that matter at run time.
+//! - No lock is held across an `await`, and no two at once. The directory and the idempotency keys have the only ones; an
+//!   event without a key takes one, its channel's shard.
 //! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
 //!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
@@ -71,7 +74,7 @@
 //! 2. `api/signed.rs`: `Signed` finds the app, reads the body within its limit, checks key, time, MD5 and HMAC. The endpoint
 //!    only ever sees a request that is allowed.
 //! 3. `api/events.rs`: `trigger` checks the event, calls [`Node::publish`](node::Node::publish) for each channel, answers
-//!    `{}` or the counts asked for. It doesn't wait for sockets.
+//!    `{}` or the counts asked for (with an idempotency key: what it answered before). It doesn't wait for sockets.
 //! 4. `node.rs`: `publish` has `protocol/server.rs` write the event once into a [`Frame`](frame::Frame) and gives it to the
 //!    broker, which alone hands it straight on. While a worker has no room it waits for some.
 //! 5. `directory.rs`: under the channel's shard lock, keeps the event if the kind is cached, and pushes one `Deliver` into
