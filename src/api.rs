@@ -9,6 +9,7 @@ mod events;
 mod health;
 mod info;
 mod legacy;
+mod once;
 mod signed;
 mod users;
 
@@ -19,6 +20,7 @@ use actix_web::{
     web,
 };
 use error::ApiError;
+use std::borrow::Cow;
 
 /// Registers every route at the root and, when `prefix` ("/reverb") isn't empty, below it too: SDKs disagree about whether a
 /// configured path is part of the URL (H-15), and health checks must work in both places (H-36).
@@ -131,18 +133,14 @@ async fn upgrade_required() -> Result<HttpResponse, ApiError> {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The answer to everything that worked: exactly 200, a JSON object (H-18).
-fn json(body: String) -> HttpResponse {
+fn json(body: impl Into<Cow<'static, str>>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, JSON))
-        .body(body)
+        .body(body.into())
 }
 
-/// `{}`, the answer to most publishes, without building anything.
-fn empty_json() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, JSON))
-        .body("{}")
-}
+/// The answer to most publishes.
+const EMPTY: &str = "{}";
 
 #[cfg(test)]
 mod tests {

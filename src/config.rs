@@ -28,6 +28,7 @@ pub struct Settings {
     pub server: ServerSettings,
     pub socket: SocketSettings,
     pub hub: HubSettings,
+    pub publish: PublishSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -86,6 +87,13 @@ pub struct HubSettings {
     pub publish_wait: Duration,
     /// cached events kept in the process (S-21)
     pub cached_events_max: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct PublishSettings {
+    /// how long a repeated idempotency key gets the first answer; zero = keys are ignored
+    pub idempotency_window: Duration,
+    pub idempotency_keys_max: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -183,6 +191,7 @@ fn check(
     let server = server_settings(&Section::new(settings, "server"), &configured)?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
+    let publish = publish_settings(&Section::new(settings, "publish"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -200,6 +209,7 @@ fn check(
         server,
         socket,
         hub,
+        publish,
         log,
         warnings,
     })
@@ -305,6 +315,13 @@ fn hub_settings(section: &Section<'_>) -> Result<HubSettings, ConfigError> {
         inbox_depth_max: section.usize("inbox_depth_max", 16..=16_777_216)?,
         publish_wait: Duration::from_millis(section.integer("publish_wait_ms", 0..=60_000)?),
         cached_events_max: section.usize("cached_events_max", 0..=100_000_000)?,
+    })
+}
+
+fn publish_settings(section: &Section<'_>) -> Result<PublishSettings, ConfigError> {
+    Ok(PublishSettings {
+        idempotency_window: section.seconds("idempotency_window_s", 0..=86_400)?,
+        idempotency_keys_max: section.usize("idempotency_keys_max", 1..=100_000_000)?,
     })
 }
 

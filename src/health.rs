@@ -1,6 +1,6 @@
 //! `resound health`: asks a running server whether it is up, for `HEALTHCHECK` in images that hold nothing but the binary.
 
-use std::{net::IpAddr, time::Duration};
+use std::{io::ErrorKind, net::IpAddr, time::Duration};
 
 use crate::config::Settings;
 
@@ -8,7 +8,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a server counts as unhealthy.
 #[derive(Debug, thiserror::Error)]
-#[error("{url} doesn't answer as a healthy server would: {reason}")]
+#[error("no healthy server at {url}: {reason}")]
 pub struct Unhealthy {
     url: String,
     reason: String,
@@ -20,18 +20,34 @@ pub fn check(settings: &Settings, url: Option<&str>) -> Result<(), Unhealthy> {
     let agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
+        .http_status_as_error(false)
+        // The server is on this machine: a proxy named by HTTP_PROXY would look for it elsewhere.
+        .proxy(None)
         .build()
         .new_agent();
-    match agent.get(&url).call() {
-        Ok(answer) if answer.status() == 200 => Ok(()),
-        Ok(answer) => Err(Unhealthy {
-            reason: format!("status {}", answer.status()),
-            url,
-        }),
-        Err(error) => Err(Unhealthy {
-            reason: error.to_string(),
-            url,
-        }),
+    let reason = match agent.get(&url).call() {
+        Ok(answer) if answer.status() == 200 => return Ok(()),
+        Ok(answer) => format!("it answered with status {}", answer.status().as_u16()),
+        Err(error) => reason(&error),
+    };
+    Err(Unhealthy { url, reason })
+}
+
+fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            "nothing listens there; start it with `resound`, or say with --url (or --host and --port) where it is"
+                .to_owned()
+        }
+        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
+            "--url must be a whole URL, such as http://127.0.0.1:8080/up".to_owned()
+        }
+        ureq::Error::TlsRequired => {
+            "this check speaks no TLS: ask the server itself, not the proxy in front of it"
+                .to_owned()
+        }
+        other => other.to_string(),
     }
 }
 

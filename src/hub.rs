@@ -12,7 +12,7 @@ pub mod ticker;
 use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::Waker,
     time::{Duration, Instant},
 };
@@ -216,14 +216,18 @@ impl Hub {
 
     /// Closes every socket there is, a few at a time.
     async fn drain(self: Rc<Self>, over: Duration) {
-        let links: Vec<Rc<Link>> = {
+        // Not owners: a socket that ends while this goes on must not stay open until it is over.
+        let links: Vec<Weak<Link>> = {
             let sockets = self.sockets.borrow();
-            sockets.iter().map(|(_, link)| link.clone()).collect()
+            sockets
+                .iter()
+                .map(|(_, link)| Rc::downgrade(link))
+                .collect()
         };
         let steps = (over.as_millis() / DRAIN_STEP.as_millis()).max(1);
         let per_step = links.len().div_ceil(usize::try_from(steps).unwrap_or(1));
         for some in links.chunks(per_step.max(1)) {
-            for link in some {
+            for link in some.iter().filter_map(Weak::upgrade) {
                 link.close(CloseReason::ServerClosing);
             }
             tokio::time::sleep(DRAIN_STEP).await;
@@ -260,9 +264,13 @@ pub async fn run(hub: Rc<Hub>, mut commands: Commands) {
                 tokio::task::yield_now().await;
             }
         }
-        hub.wake_parked();
+        if !commands.is_full() {
+            hub.wake_parked();
+        }
         has_touched = hub.flush_slice();
-        if has_touched {
+        // Also when nothing is left to flush: taking commands never waits while there are some, and the worker's sockets
+        // would not be read until the inbox is empty.
+        if has_touched || !commands.is_empty() {
             tokio::task::yield_now().await;
         }
     }
@@ -286,5 +294,68 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             });
             0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hub::ticker::KeepAlive;
+
+    const LIMITS: Limits = Limits {
+        write_timeout_s: 10,
+        close_timeout_s: 5,
+    };
+
+    fn deliver(position: u64) -> Command {
+        Command::Deliver {
+            channel: ChannelKey {
+                app: 0,
+                name: crate::protocol::channel::ChannelName::parse("a", 200).expect("name"),
+            },
+            position: Position(position),
+            frame: Frame::text("{}"),
+            except: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn other_tasks_get_their_turn_while_the_inbox_is_never_empty() {
+        let local = tokio::task::LocalSet::new();
+        let served = async {
+            let (inbox, commands) = inbox::inbox(1);
+            (1..=10 * COMMANDS_PER_TURN as u64).for_each(|n| inbox.push(deliver(n)));
+            let hub = Hub::new(WorkerId(0), LIMITS);
+            tokio::task::spawn_local(tokio::task::unconstrained(run(hub, commands)));
+            tokio::task::yield_now().await;
+            assert!(inbox.is_full(), "the hub took everything at once");
+            while inbox.is_full() {
+                tokio::task::yield_now().await;
+            }
+        };
+        local.run_until(served).await;
+    }
+
+    #[tokio::test]
+    async fn a_drain_keeps_no_socket_that_has_ended() {
+        let local = tokio::task::LocalSet::new();
+        let drained = async {
+            let hub = Hub::new(WorkerId(0), LIMITS);
+            let keep_alive = KeepAlive {
+                ping_interval_s: 30,
+                pong_timeout_s: 30,
+            };
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            let socket_id = SocketId::new(1, 1);
+            let key = hub.add(Link::new(ours, socket_id, keep_alive, 65_536, 0));
+            tokio::task::spawn_local(hub.clone().drain(Duration::from_secs(3600)));
+            tokio::task::yield_now().await;
+            hub.remove(key);
+            let mut byte = [0];
+            let end = tokio::io::AsyncReadExt::read(&mut theirs, &mut byte);
+            let end = tokio::time::timeout(Duration::ZERO, end).await;
+            assert_eq!(end.expect("closed").expect("the end"), 0);
+        };
+        local.run_until(drained).await;
     }
 }

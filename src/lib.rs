@@ -1,4 +1,99 @@
-//! Skeleton; the map comes with the code.
+//! Resound: a server for Pusher Channels protocol 7 and its HTTP API. This page is the map of the code; what goes over the
+//! wire is described where it is written, with the number of its rule (`C-12`), and
+//! `docs/protocol-coverage.md` names the test of each rule.
+//!
+//! # Modules
+//!
+//! | Module | What it is for |
+//! |---|---|
+//! | `main.rs` | arguments, logging, run, exit code |
+//! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
+//! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`log`] | `tracing` to standard error, as text or JSON |
+//! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
+//! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
+//! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
+//! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
+//! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket |
+//! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm |
+//! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
+//! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, users, cached events |
+//! | [`broker`] | how an event reaches other nodes; today there is only [`local`](broker::local) |
+//! | [`protocol`] | Pusher protocol 7, pure: names, messages, errors, signatures; all we say is written here into frames |
+//! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
+//!
+//! # Who may use whom
+//!
+//! ```text
+//! main -> cli, welcome, health -> config
+//!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
+//!               \-> socket -> session --> node
+//!                        \          \---> hub (this worker's, not Send)
+//!                         \-------------> hub
+//! everything may use: apps, protocol -> frame
+//! ```
+//!
+//! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
+//! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
+//! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. `node.directory()` is for reading and for subscriptions;
+//! events go through [`Node::publish`](node::Node::publish).
+//!
+//! # Where state lives
+//!
+//! | State | Owner | Guard |
+//! |---|---|---|
+//! | one socket's protocol state | [`Session`](session::Session), inside the connection future | none: one owner |
+//! | a socket's io, its outbox, its times | [`Link`](hub::link::Link) (`Rc`, in the hub and the connection) | `Cell`, `RefCell`, one thread |
+//! | sockets and subscribers of a worker | [`Hub`](hub::Hub) (thread local, made with the worker) | `RefCell`, one thread |
+//! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
+//! | connections: all, and of each app | [`Node`](node::Node), counted by permits that live as long as their socket | atomics |
+//! | apps and settings | [`Node`](node::Node) | immutable |
+//!
+//! # Invariants
+//!
+//! - No lock is held across an `await`, and no two at once. The directory has the only ones that matter at run time.
+//! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
+//!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
+//! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
+//! - No queue without a limit and an owner who decides what happens at it: outbox → closed with 4100; inbox → publishers
+//!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same.
+//! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
+//!   `data` is never parsed and written again.
+//! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
+//!   lives across an `await`.
+//! - Input is checked once, at the edge, and becomes a type that can only be valid: `ChannelName`, `SocketId`, `Signed`.
+//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals.
+//! - Secrets print as nothing: not in logs, errors or `Debug`.
+//!
+//! # A REST trigger, from HTTP bytes to sockets
+//!
+//! 1. actix reads the request on some worker; the table in `api.rs` routes `POST /apps/{id}/events`.
+//! 2. `api/signed.rs`: `Signed` finds the app, reads the body within its limit, checks key, time, MD5 and HMAC. The endpoint
+//!    only ever sees a request that is allowed.
+//! 3. `api/events.rs`: `trigger` checks the event, calls [`Node::publish`](node::Node::publish) for each channel, answers
+//!    `{}` or the counts asked for. It doesn't wait for sockets.
+//! 4. `node.rs`: `publish` has `protocol/server.rs` write the event once into a [`Frame`](frame::Frame) and gives it to the
+//!    broker, which alone hands it straight on. While a worker has no room it waits for some.
+//! 5. `directory.rs`: under the channel's shard lock, keeps the event if the kind is cached, and pushes one `Deliver` into
+//!    the inbox of each worker that has subscribers.
+//! 6. `hub.rs` on each of those workers: a turn takes the commands that wait, `deliver` appends the frame to the subscribers'
+//!    outboxes (not to `except`), then each touched socket is flushed once, with one vectored write, in slices.
+//! 7. A write that would block is left to the connection's task, which is woken when the socket takes more.
+//!
+//! # A client's frame, from socket to reply
+//!
+//! 1. `socket/connection.rs`: the socket is readable; bytes go into the worker's scratch buffer. While an inbox is full
+//!    nothing is read. `frame/reader.rs` checks the declared length before waiting for the rest, unmasks in place, yields
+//!    text.
+//! 2. `session.rs` has `protocol/client.rs` parse a [`ClientMessage`](protocol::client::ClientMessage) that borrows from
+//!    that text; nonsense becomes a [`ClientError`](protocol::codes::ClientError) with its code, answered as `pusher:error`.
+//! 3. For a subscribe, `session/subscribe.rs` reads top to bottom: channel name, signature if the kind asks for one, member;
+//!    `directory.join` (one lock: worker set, count, presence, cached event; announces a new member); `hub.subscribe`; the
+//!    replies into this socket's own outbox.
+//! 4. Back in `connection.rs` the same poll goes on to its write half: confirmation and cached event leave in one write.
+//!
+//! Where to add a channel kind, an endpoint, a setting, a message or a code: `CONTRIBUTING.md`.
+
 pub mod api;
 pub mod apps;
 pub mod broker;
@@ -8,6 +103,7 @@ pub mod directory;
 pub mod frame;
 pub mod health;
 pub mod hub;
+pub mod idempotency;
 pub mod log;
 pub mod node;
 pub mod protocol;

@@ -36,7 +36,12 @@ pub fn filter(text: &str) -> Option<EnvFilter> {
     {
         return None;
     }
-    EnvFilter::builder().parse(text).ok()
+    // What the HTTP library tells of its own start is of interest to those who look for a fault only.
+    let quieter = match text.eq_ignore_ascii_case("info") {
+        true => "info,actix_server=warn",
+        false => text,
+    };
+    EnvFilter::builder().parse(quieter).ok()
 }
 
 #[cfg(test)]

@@ -1,12 +1,17 @@
 //! Arguments, logging, run, exit code.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
-    config::{self, Settings},
-    health, log, server, welcome,
+    config::{self, LogFormat, Settings},
+    health, log,
+    server::{self, limits},
+    welcome,
 };
 
 fn main() -> ExitCode {
@@ -25,7 +30,8 @@ type Failure = Box<dyn std::error::Error>;
 fn run(cli: &Cli) -> Result<(), Failure> {
     let settings = config::load(&cli.options.overrides(), &config::process_variables())?;
     match &cli.command {
-        Some(Command::Config) => print!("{}", cli::config_listing(&settings)),
+        Some(Command::Config) => print(&cli::config_listing(&settings))
+            .map_err(|error| format!("can't write to standard output: {error}"))?,
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
         None | Some(Command::Start) => serve(cli, settings)?,
     }
@@ -37,14 +43,38 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     for warning in settings.warnings.iter().chain(&cli.options.warnings()) {
         tracing::warn!("{warning}");
     }
-    let (files_max, warning) = server::limits::raise_file_limit();
+    let (files_max, warning) = limits::raise_file_limit();
+    limits::check_files(files_max, settings.server.workers)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");
     }
+    let log_format = settings.log.format;
     actix_rt::System::new().block_on(async {
         let running = server::start(settings, files_max)?;
-        print!("{}", welcome::text(&running));
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            "listening on {}",
+            running.address
+        );
+        // Who reads JSON wants nothing else in between.
+        if log_format == LogFormat::Text
+            && let Err(error) = print(&welcome::text(&running))
+        {
+            tracing::warn!("can't write to standard output: {error}");
+        }
         running.until_stopped().await?;
         Ok(())
     })
+}
+
+/// Writes to standard output. A reader that has gone (`resound config | head`) is no failure.
+fn print(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }

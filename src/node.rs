@@ -16,6 +16,7 @@ use crate::{
     config::Settings,
     directory::{Directory, Full, Publication},
     hub::inbox::{ChannelKey, Command, Inbox},
+    idempotency::Answers,
     protocol::{
         channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
     },
@@ -27,6 +28,7 @@ pub struct Node {
     apps: Apps,
     directory: Arc<Directory>,
     broker: Box<dyn Broker>,
+    answers: Answers,
     is_draining: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
@@ -74,6 +76,10 @@ impl Node {
             apps,
             broker: Box::new(Local::new(directory.clone())),
             directory,
+            answers: Answers::new(
+                settings.publish.idempotency_window,
+                settings.publish.idempotency_keys_max,
+            ),
             is_draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
@@ -92,6 +98,16 @@ impl Node {
 
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Whether idempotency keys are looked at at all.
+    pub fn answers_repeats(&self) -> bool {
+        !self.settings.publish.idempotency_window.is_zero()
+    }
+
+    /// The answers that publishers with idempotency keys were given.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// Publishes an event that came over the HTTP API; cache channels keep it (S-20). While a worker has no room it
@@ -244,7 +260,7 @@ fn key(app: &App, channel: &ChannelName) -> ChannelKey {
 /// Adds one unless that would exceed `max`.
 fn count_up(count: &AtomicUsize, max: usize) -> bool {
     count
-        .try_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
             (n < max).then_some(n + 1)
         })
         .is_ok()

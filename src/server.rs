@@ -14,7 +14,7 @@ use std::{
 };
 
 use actix_http::HttpService;
-use actix_server::{Server, ServerHandle};
+use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
@@ -70,13 +70,20 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
     let service_node = node.clone();
-    let server = Server::build()
+    let builder = Server::build();
+    let stopping = builder.graceful_shutdown_signal();
+    let server = builder
         .workers(workers)
         .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
         .disable_signals()
         .shutdown_timeout(2)
         .listen("resound", listener, move || {
-            service(service_node.clone(), unclaimed.clone(), address)
+            service(
+                service_node.clone(),
+                unclaimed.clone(),
+                address,
+                stopping.clone(),
+            )
         })?
         .run();
     let handle = server.handle();
@@ -107,6 +114,7 @@ fn service(
     node: Arc<Node>,
     unclaimed: Unclaimed,
     address: SocketAddr,
+    stopping: GracefulShutdownSignal,
 ) -> impl actix_service::ServiceFactory<
     actix_rt::net::TcpStream,
     Config = (),
@@ -138,6 +146,11 @@ fn service(
         }
     });
     HttpService::build()
+        // Backends keep their connections open: without this a stop would wait for them.
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.handshake_timeout)
         .tcp_nodelay(true)

@@ -46,20 +46,31 @@ fn snippets(app: &App, settings: &Settings, address: SocketAddr) -> String {
     let port = address.port();
     let (id, key) = (&app.id, &app.key);
     let secret = if settings.is_development {
-        "app-secret"
+        "REVERB_APP_SECRET=app-secret"
     } else {
-        "(the secret of this app)"
+        "# REVERB_APP_SECRET: the same as here"
     };
     let path = match settings.server.path.as_str() {
         "" => String::new(),
         path => format!(", wsPath: '{path}'"),
     };
+    // One variable a line: that is how `.env` wants them.
     format!(
         "
 Laravel's .env:
-  BROADCAST_CONNECTION=reverb REVERB_APP_ID={id} REVERB_APP_KEY={key} REVERB_APP_SECRET={secret} REVERB_HOST={host} REVERB_PORT={port} REVERB_SCHEME=http
+
+BROADCAST_CONNECTION=reverb
+REVERB_APP_ID={id}
+REVERB_APP_KEY={key}
+{secret}
+REVERB_HOST={host}
+REVERB_PORT={port}
+REVERB_SCHEME=http
+
 Echo:
-  new Echo({{ broadcaster: 'reverb', key: '{key}', wsHost: '{host}', wsPort: {port}, forceTLS: false, enabledTransports: ['ws', 'wss']{path} }})
+
+new Echo({{ broadcaster: 'reverb', key: '{key}', wsHost: '{host}', wsPort: {port}, forceTLS: false, enabledTransports: ['ws', 'wss']{path} }})
+
 "
     )
 }
@@ -79,7 +90,7 @@ mod tests {
         assert!(text.contains("listening on http://127.0.0.1:8080\n"));
         assert!(text.contains("serving app 1001"));
         assert!(text.contains("development app"));
-        assert!(text.contains("REVERB_APP_SECRET=app-secret"));
+        assert!(text.contains("\nREVERB_APP_SECRET=app-secret\n"));
         assert!(text.contains("wsHost: '127.0.0.1', wsPort: 8080"));
     }
 

@@ -1,21 +1,34 @@
 //! `POST /apps/{id}/batch_events`: several events, each to one channel (H-2, H-27, H-28).
 use super::{
-    empty_json,
+    EMPTY,
     error::ApiError,
     events::{Fields, Message, channel_name, object, publish, string},
     info::{ChannelInfo, to_json},
-    json,
+    once,
     signed::Signed,
 };
-use crate::{apps::AppLimits, node::Node, protocol::channel::ChannelName};
+use crate::{
+    apps::{App, AppLimits},
+    node::Node,
+    protocol::channel::ChannelName,
+};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::{borrow::Cow, sync::Arc};
 
 #[derive(Deserialize)]
 struct Batch<'a> {
     #[serde(borrow, default)]
     batch: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    idempotency_key: Option<&'a RawValue>,
+}
+
+impl<'a> Batch<'a> {
+    fn read(json: Option<&'a str>) -> Result<Batch<'a>, ApiError> {
+        object(json.ok_or(ApiError::Missing("batch"))?)
+    }
 }
 
 /// One answer per message, in the order of the request: go's SDK wants an array.
@@ -28,10 +41,21 @@ pub async fn trigger_batch(
     node: web::Data<Node>,
     signed: Signed,
 ) -> Result<HttpResponse, ApiError> {
-    let app = &signed.app;
-    let messages = parse(signed.json()?, &app.limits)?;
+    let body = Batch::read(signed.json()?)?;
+    let messages = parse(&body, &signed.app.limits)?;
+    let key = once::key(&signed, body.idempotency_key)?;
+    let answer = publish_all(&node, &signed.app, &messages);
+    once::once(&node, &signed, key, answer).await
+}
+
+/// Publishes one message after the other; returns the answer's body.
+async fn publish_all(
+    node: &Node,
+    app: &Arc<App>,
+    messages: &[(Message<'_>, ChannelName)],
+) -> Result<Cow<'static, str>, ApiError> {
     for (published, (message, channel)) in messages.iter().enumerate() {
-        publish(&node, app, channel, message)
+        publish(node, app, channel, message)
             .await
             .map_err(|_| ApiError::Congested {
                 published,
@@ -39,7 +63,7 @@ pub async fn trigger_batch(
             })?;
     }
     if messages.iter().all(|(message, _)| message.info.is_empty()) {
-        return Ok(empty_json());
+        return Ok(EMPTY.into());
     }
     let batch = messages
         .iter()
@@ -51,17 +75,15 @@ pub async fn trigger_batch(
             }
         })
         .collect();
-    Ok(json(to_json(&BatchInfos { batch })))
+    Ok(to_json(&BatchInfos { batch }).into())
 }
 
 /// All messages, or the first failure: nothing is published unless everything can be.
 fn parse<'a>(
-    json: Option<&'a str>,
+    body: &Batch<'a>,
     limits: &AppLimits,
 ) -> Result<Vec<(Message<'a>, ChannelName)>, ApiError> {
-    let missing = ApiError::Missing("batch");
-    let batch: Batch<'a> = object(json.ok_or(missing)?)?;
-    let array = batch.batch.ok_or(ApiError::Missing("batch"))?;
+    let array = body.batch.ok_or(ApiError::Missing("batch"))?;
     let items: Vec<&RawValue> =
         serde_json::from_str(array.get()).map_err(|_| ApiError::BatchNotArray)?;
     if items.len() > limits.batch_events_max {
@@ -96,9 +118,16 @@ fn parse_item<'a>(
 mod tests {
     use super::{super::events::tests::limits, *};
 
+    fn parse_text<'a>(
+        body: Option<&'a str>,
+        limits: &AppLimits,
+    ) -> Result<Vec<(Message<'a>, ChannelName)>, ApiError> {
+        parse(&Batch::read(body)?, limits)
+    }
+
     fn accepted(body: &str, expected: &[(&str, &str, &str)]) {
         let limits = limits();
-        let messages = parse(Some(body), &limits).unwrap_or_else(|error| panic!("{error}"));
+        let messages = parse_text(Some(body), &limits).unwrap_or_else(|error| panic!("{error}"));
         let found: Vec<_> = messages
             .iter()
             .map(|(message, channel)| {
@@ -113,7 +142,11 @@ mod tests {
     }
 
     fn refused(body: &str, expected: ApiError) {
-        assert_eq!(parse(Some(body), &limits()).err(), Some(expected), "{body}");
+        assert_eq!(
+            parse_text(Some(body), &limits()).err(),
+            Some(expected),
+            "{body}"
+        );
     }
 
     fn item(item: usize, error: ApiError) -> ApiError {
@@ -173,7 +206,7 @@ mod tests {
     #[test]
     fn h27_shape_of_the_body() {
         assert_eq!(
-            parse(None, &limits()).err(),
+            parse_text(None, &limits()).err(),
             Some(ApiError::Missing("batch"))
         );
         refused("{}", ApiError::Missing("batch"));

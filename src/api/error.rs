@@ -40,6 +40,9 @@ pub enum ApiError {
     /// the connection broke, or the framing of the body is wrong
     #[error("The request body could not be read: {0}")]
     UnreadableBody(String),
+    /// what was announced or begun never came to its end
+    #[error("The request body did not arrive within {0} seconds (server.handshake_timeout_s)")]
+    BodyTimeout(u64),
     #[error("The request body is not valid UTF-8 (byte {0})")]
     NotUtf8(usize),
     #[error("Invalid JSON: {0}")]
@@ -53,6 +56,12 @@ pub enum ApiError {
     NameTooLong(usize),
     #[error("The 'pusher' namespace is reserved for internal usage")]
     NameReserved,
+    #[error("An idempotency key is a text of 1 to 255 bytes")]
+    IdempotencyKey,
+    #[error(
+        "The first request with this idempotency key isn't answered yet: ask again in a moment"
+    )]
+    RepeatedTooSoon,
     #[error("Missing parameter: {0}")]
     Missing(&'static str),
     #[error(
@@ -100,8 +109,10 @@ impl ApiError {
             UnknownApp(_) | NotFound(_) => StatusCode::NOT_FOUND,
             MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            RepeatedTooSoon => StatusCode::CONFLICT,
             BatchItem { error, .. } => error.status(),
             UnreadableBody(_)
             | NotUtf8(_)
@@ -110,6 +121,7 @@ impl ApiError {
             | NameEmpty
             | NameTooLong(_)
             | NameReserved
+            | IdempotencyKey
             | Missing(_)
             | TooManyChannels(_)
             | InvalidChannelName(_)
@@ -130,7 +142,9 @@ impl ApiError {
                 Some((ALLOW, HeaderValue::from_static(allow)))
             }
             ApiError::UpgradeRequired => Some((UPGRADE, HeaderValue::from_static("websocket"))),
-            ApiError::Congested { .. } => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
+            ApiError::Congested { .. } | ApiError::RepeatedTooSoon => {
+                Some((RETRY_AFTER, HeaderValue::from_static("1")))
+            }
             _ => None,
         }
     }
@@ -157,6 +171,10 @@ impl ResponseError for ApiError {
         response.content_type("text/plain; charset=utf-8");
         if let Some(header) = self.header() {
             response.insert_header(header);
+        }
+        if let ApiError::BodyTimeout(_) = self {
+            // The rest of the body would be read as the next request.
+            response.force_close();
         }
         response.body(one_line(self.to_string()) + "\n")
     }

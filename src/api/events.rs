@@ -1,10 +1,10 @@
 //! `POST /apps/{id}/events`: one event to one or many channels (H-1, H-20 to H-26). The rules for a single event are here;
 //! batches and the legacy endpoint use them too.
 use super::{
-    empty_json,
+    EMPTY,
     error::ApiError,
     info::{Attributes, ChannelInfo, ChannelInfos},
-    json,
+    once,
     signed::Signed,
 };
 use crate::{
@@ -43,13 +43,34 @@ pub struct Fields<'a> {
     pub socket_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub idempotency_key: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    /// `json` has passed [`Signed::json`]; without a body every field may be in the query.
+    fn read(json: Option<&'a str>) -> Result<Fields<'a>, ApiError> {
+        json.map_or_else(|| Ok(Fields::default()), object)
+    }
 }
 
 pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse, ApiError> {
-    let app = &signed.app;
-    let (message, channels) = parse(signed.json()?, &signed.query, &app.limits)?;
+    let fields = Fields::read(signed.json()?)?;
+    let (message, channels) = parse(&fields, &signed.query, &signed.app.limits)?;
+    let key = once::key(&signed, fields.idempotency_key)?;
+    let answer = publish_to_all(&node, &signed.app, &message, &channels);
+    once::once(&node, &signed, key, answer).await
+}
+
+/// Publishes to one channel after the other; returns the answer's body.
+async fn publish_to_all(
+    node: &Node,
+    app: &Arc<App>,
+    message: &Message<'_>,
+    channels: &[ChannelName],
+) -> Result<Cow<'static, str>, ApiError> {
     for (published, channel) in channels.iter().enumerate() {
-        publish(&node, app, channel, &message)
+        publish(node, app, channel, message)
             .await
             .map_err(|_| ApiError::Congested {
                 published,
@@ -57,7 +78,7 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
             })?;
     }
     if message.info.is_empty() {
-        return Ok(empty_json());
+        return Ok(EMPTY.into());
     }
     let infos = channels
         .iter()
@@ -69,7 +90,7 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
             )
         })
         .collect();
-    Ok(json(ChannelInfos { channels: infos }.to_json()))
+    Ok(ChannelInfos { channels: infos }.to_json().into())
 }
 
 pub async fn publish(
@@ -86,19 +107,14 @@ pub async fn publish(
     node.publish(app, channel, event).await
 }
 
-/// Body and query of a trigger (the body wins), as far as they keep the rules of H-20. `json` has passed
-/// [`Signed::json`].
+/// Body and query of a trigger (the body wins), as far as they keep the rules of H-20.
 fn parse<'a>(
-    json: Option<&'a str>,
+    fields: &Fields<'a>,
     query: &'a Query,
     limits: &AppLimits,
 ) -> Result<(Message<'a>, Vec<ChannelName>), ApiError> {
-    let fields = match json {
-        Some(text) => object(text)?,
-        None => Fields::default(),
-    };
-    let message = Message::parse(&fields, Some(query), limits)?;
-    let channels = channels(&fields, query, limits)?;
+    let message = Message::parse(fields, Some(query), limits)?;
+    let channels = channels(fields, query, limits)?;
     Ok((message, channels))
 }
 
@@ -266,12 +282,20 @@ pub mod tests {
         }
     }
 
+    fn parse_text<'a>(
+        body: Option<&'a str>,
+        query: &'a Query,
+        limits: &AppLimits,
+    ) -> Result<(Message<'a>, Vec<ChannelName>), ApiError> {
+        parse(&Fields::read(body)?, query, limits)
+    }
+
     /// What a trigger comes to: name, data token, channels.
     fn accepted(body: &str, query: &str, expected: (&str, &str, &[&str])) {
         let query = Query::parse(query);
         let body = Some(body).filter(|body| !body.is_empty());
         let (message, channels) =
-            parse(body, &query, &limits()).unwrap_or_else(|error| panic!("{body:?}: {error}"));
+            parse_text(body, &query, &limits()).unwrap_or_else(|error| panic!("{body:?}: {error}"));
         let channels: Vec<&str> = channels.iter().map(ChannelName::as_str).collect();
         assert_eq!(
             (
@@ -290,7 +314,7 @@ pub mod tests {
     fn refused_with(body: &str, query: &str, expected: ApiError) {
         let query = Query::parse(query);
         let body = Some(body).filter(|body| !body.is_empty());
-        let error = parse(body, &query, &limits()).err();
+        let error = parse_text(body, &query, &limits()).err();
         assert_eq!(error, Some(expected), "{body:?}");
     }
 
@@ -366,7 +390,7 @@ pub mod tests {
             r#"{"name":"a","channel":"c","channel":"c","data":""}"#,
             r#"{"name":"a","channel":"c","d\u0061ta":"","data":""}"#,
         ] {
-            let error = parse(Some(body), &query, &limits())
+            let error = parse_text(Some(body), &query, &limits())
                 .map(|_| ())
                 .expect_err(body);
             assert!(
@@ -485,7 +509,7 @@ pub mod tests {
         let parsed = |id: &str, query: &str| {
             let body = format!(r#"{{"name":"n","data":"","channel":"a","socket_id":{id}}}"#);
             let query = Query::parse(query);
-            parse(Some(&body), &query, &limits()).map(|(message, _)| message.except)
+            parse_text(Some(&body), &query, &limits()).map(|(message, _)| message.except)
         };
         assert_eq!(parsed("null", ""), Ok(None));
         let id = SocketId::new(1234, 5678);
@@ -555,7 +579,7 @@ pub mod tests {
                 continue;
             };
             if crate::protocol::json::is_well_formed(&text) {
-                let _ = parse(Some(&text), &query, &limits());
+                let _ = parse_text(Some(&text), &query, &limits());
             }
         }
     }

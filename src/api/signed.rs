@@ -21,7 +21,7 @@ use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// A request that has passed the checks of H-14 up to row 9.
@@ -50,6 +50,11 @@ impl Signed {
     /// The body as text of any kind (H-34).
     pub fn text(&self) -> Result<&str, ApiError> {
         std::str::from_utf8(&self.body).map_err(|error| ApiError::NotUtf8(error.valid_up_to()))
+    }
+
+    /// A header's text; `None` if it is absent or no text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.request.headers().get(name)?.to_str().ok()
     }
 
     /// A `{name}` of the route, decoded.
@@ -87,8 +92,8 @@ async fn check(request: HttpRequest, payload: Payload) -> Result<Signed, ApiErro
         payload,
         declared_length(&request),
         settings.request_bytes_max,
-    )
-    .await?;
+    );
+    let body = within(settings.handshake_timeout, body).await?;
     let query = Query::parse(request.query_string());
     let paths = SignedPaths::new(request.uri().path(), &settings.path);
     check_request(
@@ -229,6 +234,16 @@ where
     })
 }
 
+/// Gives a client no more than this time to send its body: actix itself limits only the time for the head.
+async fn within(
+    limit: Duration,
+    body: impl Future<Output = Result<Bytes, ApiError>>,
+) -> Result<Bytes, ApiError> {
+    tokio::time::timeout(limit, body)
+        .await
+        .map_err(|_| ApiError::BodyTimeout(limit.as_secs()))?
+}
+
 /// Refuses what isn't JSON and says where it goes wrong.
 fn check_json(text: &str) -> Result<(), ApiError> {
     if is_well_formed(text) {
@@ -328,6 +343,14 @@ mod tests {
         let broken = VecDeque::from([Ok("a".into()), Err(PayloadError::Incomplete(None))]);
         let error = read_body(Pieces(broken), Some(5), 10).await.unwrap_err();
         assert!(matches!(error, ApiError::UnreadableBody(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_ends_is_given_up() {
+        let stalled = within(Duration::ZERO, std::future::pending());
+        assert_eq!(stalled.await, Err(ApiError::BodyTimeout(0)));
+        let whole = within(Duration::ZERO, read(&["{}"], Some(2)));
+        assert_eq!(whole.await, Ok(Bytes::from("{}")));
     }
 
     #[tokio::test]

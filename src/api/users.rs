@@ -1,6 +1,6 @@
 //! `GET /apps/{id}/channels/{channel}/users`: who is on a presence channel (H-5, H-32), and
 //! `POST /apps/{id}/users/{user_id}/terminate_connections` (H-6, H-7, H-33).
-use super::{empty_json, error::ApiError, info::to_json, json, signed::Signed};
+use super::{EMPTY, error::ApiError, info::to_json, json, signed::Signed};
 use crate::node::Node;
 use actix_web::{HttpResponse, web};
 use serde::Serialize;
@@ -29,7 +29,7 @@ pub async fn list(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse,
 /// no closing: the answer is the same.
 pub async fn terminate_connections(node: web::Data<Node>, signed: Signed) -> HttpResponse {
     node.terminate_user(&signed.app, &signed.path_part("user_id"));
-    empty_json()
+    json(EMPTY)
 }
 
 fn answer(ids: &[Arc<str>]) -> String {

@@ -72,6 +72,12 @@ struct Gauge {
     room: Notify,
 }
 
+impl Gauge {
+    fn is_full(&self) -> bool {
+        self.depth.load(Ordering::Relaxed) >= self.depth_max
+    }
+}
+
 /// A queue that counts as full when `depth_max` commands wait. Publishers look before they push; what must never be
 /// lost (a member that left) is pushed all the same, and connections stop reading while any inbox is full.
 pub fn inbox(depth_max: usize) -> (Inbox, Commands) {
@@ -92,7 +98,7 @@ pub fn inbox(depth_max: usize) -> (Inbox, Commands) {
 
 impl Inbox {
     pub fn is_full(&self) -> bool {
-        self.gauge.depth.load(Ordering::Relaxed) >= self.gauge.depth_max
+        self.gauge.is_full()
     }
 
     /// Queues a command. A worker that is gone takes nothing: its sockets are gone with it.
@@ -127,6 +133,16 @@ impl Commands {
             taken += 1;
         }
         self.note_taken(taken);
+    }
+
+    /// Whether more waits to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Whether connections have to wait with reading for this queue's sake.
+    pub fn is_full(&self) -> bool {
+        self.gauge.is_full()
     }
 
     fn note_taken(&self, taken: usize) {

@@ -89,24 +89,36 @@ impl<T: Transport + ?Sized> Link<T> {
         !self.outbox.borrow().is_empty()
     }
 
-    /// Queues a frame; a socket that is closing gets nothing more. Over the outbox limit the peer is too slow: what
-    /// waits is dropped and the socket closes with 4100 (C-35). Never writes and never blocks.
+    /// Queues a frame; a socket that is closing gets nothing more. If it doesn't fit into the outbox besides what waits
+    /// there, the peer is too slow: what waits is dropped and the socket closes with 4100 (C-35). One frame alone is
+    /// never too much, however long a member list may be. Never blocks, and writes only at the limit: what was queued in
+    /// this turn says nothing about the peer before it has been offered to the socket.
     pub fn push(&self, frame: &Frame) {
         if self.phase.get() != Phase::Open {
             return;
         }
-        let mut outbox = self.outbox.borrow_mut();
-        outbox.push(frame.as_bytes().clone());
-        if outbox.len_bytes() > self.outbox_bytes_max {
-            drop(outbox);
-            tracing::info!(
-                socket_id = %self.socket_id,
-                limit_bytes = self.outbox_bytes_max,
-                "closing a socket that doesn't read: its outbox is full (socket.outbox_bytes_max)"
-            );
-            self.outbox.borrow_mut().abandon();
-            self.close(CloseReason::SlowConsumer);
+        if !self.has_room_for(frame) {
+            self.write();
         }
+        if self.has_room_for(frame) {
+            self.outbox.borrow_mut().push(frame.as_bytes().clone());
+            return;
+        }
+        tracing::info!(
+            socket_id = %self.socket_id,
+            limit_bytes = self.outbox_bytes_max,
+            "closing a socket that doesn't read: its outbox is full (socket.outbox_bytes_max)"
+        );
+        self.outbox.borrow_mut().abandon();
+        self.close(CloseReason::SlowConsumer);
+    }
+
+    /// The frame that is on its way isn't counted: the list of a large presence channel may be longer than the limit, and
+    /// says nothing about the peer either.
+    fn has_room_for(&self, frame: &Frame) -> bool {
+        let outbox = self.outbox.borrow();
+        outbox.is_empty()
+            || outbox.behind_front_bytes() + frame.as_bytes().len() <= self.outbox_bytes_max
     }
 
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
@@ -208,6 +220,11 @@ impl<T: Transport + ?Sized> Link<T> {
     /// woken when the socket is writable again.
     pub fn flush(&self) {
         self.is_touched.set(false);
+        self.write();
+    }
+
+    /// Writes what the socket takes.
+    fn write(&self) {
         let task = self.task.borrow();
         // Without a task the connection hasn't been polled yet: its first poll flushes.
         if let Some(task) = &*task
@@ -234,5 +251,41 @@ impl<T: Transport + ?Sized> Link<T> {
     /// The transport, for reading and for the shutdown. Never hold it across a call that may flush.
     pub fn io(&self) -> std::cell::RefMut<'_, T> {
         self.io.borrow_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEEP_ALIVE: KeepAlive = KeepAlive {
+        ping_interval_s: 30,
+        pong_timeout_s: 30,
+    };
+
+    /// A link with room for 1000 bytes to a peer whose socket takes so many; both ends are returned.
+    fn link(socket_bytes: usize) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(socket_bytes);
+        let link = Link::new(ours, SocketId::new(1, 1), KEEP_ALIVE, 1000, 0);
+        link.set_task(Waker::noop());
+        (link, theirs)
+    }
+
+    #[test]
+    fn c35_a_burst_within_one_turn_is_offered_to_the_socket_before_the_peer_is_called_slow() {
+        let frame = Frame::text(&"x".repeat(98));
+        let (link, _theirs) = link(100_000);
+        (0..100).for_each(|_| link.push(&frame));
+        assert_eq!(link.phase(), Phase::Open);
+    }
+
+    #[test]
+    fn c35_a_peer_that_takes_less_than_it_is_owed_is_closed_at_the_limit() {
+        let frame = Frame::text(&"x".repeat(98));
+        let (link, _theirs) = link(200);
+        (0..12).for_each(|_| link.push(&frame));
+        assert_eq!(link.phase(), Phase::Open);
+        link.push(&frame);
+        assert_eq!(link.phase(), Phase::Closing);
     }
 }

@@ -26,6 +26,8 @@ pub struct Outbox {
     front_written: usize,
     /// bytes waiting, the written part of the front frame not counted
     bytes: usize,
+    /// the transport may hold back what it took (TLS does) until it is flushed
+    is_unflushed: bool,
 }
 
 impl Outbox {
@@ -34,13 +36,20 @@ impl Outbox {
         self.frames.push_back(frame);
     }
 
+    /// Nothing waits, neither here nor in the transport.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.is_empty() && !self.is_unflushed
     }
 
     /// Bytes that wait to be written.
     pub fn len_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes that wait behind the first frame.
+    pub fn behind_front_bytes(&self) -> usize {
+        let front = self.frames.front().map_or(0, Bytes::len);
+        self.bytes - (front - self.front_written)
     }
 
     /// Drops everything that isn't on its way yet. A frame that is partly written stays, since what follows must begin
@@ -71,10 +80,13 @@ impl Outbox {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             *written += n;
+            self.is_unflushed = true;
             self.advance(n);
         }
         self.frames.shrink_to(IDLE_SLOTS);
-        Pin::new(io).poll_flush(cx)
+        ready!(Pin::new(io).poll_flush(cx))?;
+        self.is_unflushed = false;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write<W>(&self, io: &mut W, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
@@ -124,6 +136,8 @@ mod tests {
     struct Pipe {
         taken: Vec<u8>,
         room: usize,
+        /// holds back what it took
+        is_clogged: bool,
     }
 
     impl AsyncWrite for Pipe {
@@ -161,6 +175,9 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.is_clogged {
+                return Poll::Pending;
+            }
             Poll::Ready(Ok(()))
         }
 
@@ -186,13 +203,16 @@ mod tests {
             let mut pipe = Pipe {
                 taken: Vec::new(),
                 room: 0,
+                is_clogged: false,
             };
             while flush(&mut outbox, &mut pipe).is_pending() {
                 assert_eq!(outbox.len_bytes(), whole.len() - pipe.taken.len());
+                let behind: usize = outbox.frames.iter().skip(1).map(Bytes::len).sum();
+                assert_eq!(outbox.behind_front_bytes(), behind);
                 pipe.room = room;
             }
             assert_eq!(pipe.taken, whole, "room {room}");
-            assert_eq!(outbox.len_bytes(), 0);
+            assert_eq!((outbox.len_bytes(), outbox.behind_front_bytes()), (0, 0));
         }
     }
 
@@ -204,6 +224,7 @@ mod tests {
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 2,
+            is_clogged: false,
         };
         assert!(flush(&mut outbox, &mut pipe).is_pending());
         outbox.abandon();
@@ -226,8 +247,26 @@ mod tests {
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 1000,
+            is_clogged: false,
         };
         assert!(flush(&mut outbox, &mut pipe).is_ready());
         assert!(outbox.frames.capacity() <= IDLE_SLOTS);
+    }
+
+    #[test]
+    fn what_the_transport_holds_back_is_flushed_before_the_outbox_is_empty() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from_static(b"x"));
+        let mut pipe = Pipe {
+            taken: Vec::new(),
+            room: 1,
+            is_clogged: true,
+        };
+        assert!(flush(&mut outbox, &mut pipe).is_pending());
+        assert_eq!(pipe.taken, b"x");
+        assert!(!outbox.is_empty());
+        pipe.is_clogged = false;
+        assert!(flush(&mut outbox, &mut pipe).is_ready());
+        assert!(outbox.is_empty());
     }
 }

@@ -5,6 +5,9 @@ use rlimit::Resource;
 /// Files kept back for everything that isn't a client's socket: the log, the listener, epoll, HTTP connections.
 const RESERVED_FILES: u64 = 128;
 
+/// Files a worker opens for itself, with room to spare: epoll, wake-ups, its end of the listener.
+const FILES_PER_WORKER: u64 = 8;
+
 /// Below this many files a warning is due.
 const FILES_WANTED: u64 = 10_000;
 
@@ -20,6 +23,29 @@ pub fn raise_file_limit() -> (u64, Option<String>) {
         )
     });
     (limit, warning)
+}
+
+/// The file limit is so low that the server itself couldn't run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "only {allowed} open files are allowed, but Resound needs more than {needed} before the first client connects: raise the hard limit (LimitNOFILE= in systemd, minfds in supervisord, --ulimit nofile= in Docker, `ulimit -Hn`)"
+)]
+pub struct TooFewFiles {
+    allowed: u64,
+    needed: u64,
+}
+
+/// Refuses a limit at which the workers couldn't start or not one client could connect.
+pub fn check_files(files_max: u64, workers: usize) -> Result<(), TooFewFiles> {
+    let of_workers = FILES_PER_WORKER.saturating_mul(workers as u64);
+    let needed = RESERVED_FILES.max(of_workers);
+    if files_max <= needed {
+        return Err(TooFewFiles {
+            allowed: files_max,
+            needed,
+        });
+    }
+    Ok(())
 }
 
 /// Connections this node takes: what is set, and never more than the file limit allows.
@@ -38,6 +64,17 @@ mod tests {
         assert_eq!(connections_max(Some(100), 1024), 100);
         assert_eq!(connections_max(Some(5000), 1024), 896);
         assert_eq!(connections_max(None, 10), 1);
+    }
+
+    #[test]
+    fn a_limit_that_nobody_could_live_with_is_refused() {
+        assert!(check_files(0, 1).is_err());
+        assert!(check_files(128, 1).is_err());
+        assert_eq!(check_files(129, 1), Ok(()));
+        assert_eq!(check_files(1024, 64), Ok(()));
+        assert!(check_files(1024, 128).is_err());
+        let text = check_files(20, 2).expect_err("too few").to_string();
+        assert!(text.contains("only 20 open files"), "{text}");
     }
 
     #[test]

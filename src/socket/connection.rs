@@ -63,6 +63,9 @@ enum Progress {
 impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
     /// `key`: the link's name in the hub. `conversation`: `None` for a peer that is refused, whose link is closing
     /// already. `early`: bytes read along with the handshake. `held` is dropped when the transport is gone.
+    ///
+    /// An empty `early` may still own the 8 KiB that actix read the handshake into: it is let go of here, not kept for
+    /// the life of the socket.
     pub fn new(
         link: Rc<Link<T>>,
         hub: Rc<Hub>,
@@ -78,7 +81,11 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             key,
             reader,
             conversation,
-            early,
+            early: if early.is_empty() {
+                BytesMut::new()
+            } else {
+                early
+            },
             has_peer_closed: false,
             is_deaf: false,
             is_shut_down: false,
@@ -108,6 +115,8 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             if let Some(conversation) = &mut self.conversation
                 && conversation.poll_ready(cx).is_pending()
             {
+                // A pong that we don't read must not count as missing.
+                self.link.note_received(self.hub.now_s());
                 return Progress::Waiting;
             }
             match self.poll_read(cx, scratch) {
@@ -236,5 +245,95 @@ impl<T: Transport + 'static, C: Conversation> Drop for Connection<T, C> {
         // The conversation leaves its channels while the hub still knows the socket.
         self.conversation = None;
         self.hub.remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use tokio::io::DuplexStream;
+
+    use super::*;
+    use crate::{
+        hub::{
+            inbox::WorkerId,
+            ticker::{Due, KeepAlive, Limits},
+        },
+        protocol::socket_id::SocketId,
+    };
+
+    const KEEP_ALIVE: KeepAlive = KeepAlive {
+        ping_interval_s: 30,
+        pong_timeout_s: 20,
+    };
+    const LIMITS: Limits = Limits {
+        write_timeout_s: 10,
+        close_timeout_s: 5,
+    };
+
+    /// Takes messages or doesn't.
+    struct Listener {
+        is_ready: bool,
+    }
+
+    impl Conversation for Listener {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            if self.is_ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        }
+
+        fn text(&mut self, _: &str) {}
+
+        fn binary(&mut self, _: &[u8]) {}
+    }
+
+    /// A connection to the end of a pipe that is returned with it.
+    fn connection(
+        is_ready: bool,
+        early: BytesMut,
+    ) -> (Connection<DuplexStream, Listener>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1024);
+        let hub = Hub::new(WorkerId(0), LIMITS);
+        let link = Link::new(ours, SocketId::new(1, 1), KEEP_ALIVE, 65_536, 0);
+        let key = hub.add(link.clone());
+        let listener = Some(Listener { is_ready });
+        let reader = FrameReader::new(1024);
+        let connection = Connection::new(link, hub, key, reader, listener, early, None);
+        (connection, theirs)
+    }
+
+    fn poll(connection: &mut Connection<DuplexStream, Listener>) -> Poll<()> {
+        Pin::new(connection).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn an_idle_connection_keeps_nothing_of_the_buffer_of_its_handshake() {
+        let (mut connection, _theirs) = connection(true, BytesMut::with_capacity(8192));
+        assert!(poll(&mut connection).is_pending());
+        assert_eq!(connection.early.capacity(), 0);
+
+        let mut early = BytesMut::with_capacity(8192);
+        early.extend_from_slice(b"\x89\x80\0\0\0\0");
+        let (mut connection, _theirs) = self::connection(true, early);
+        assert!(poll(&mut connection).is_pending());
+        assert_eq!(connection.early.capacity(), 0);
+    }
+
+    #[test]
+    fn c20_a_peer_that_is_not_read_owes_no_pong() {
+        let (mut connection, _theirs) = connection(false, BytesMut::new());
+        assert_eq!(connection.link.due(30, &LIMITS), Due::Ping);
+        assert!(poll(&mut connection).is_pending());
+        assert_ne!(connection.link.due(50, &LIMITS), Due::PongTimeout);
+
+        connection.conversation = Some(Listener { is_ready: true });
+        connection.link.note_received(50);
+        assert_eq!(connection.link.due(80, &LIMITS), Due::Ping);
+        assert!(poll(&mut connection).is_pending());
+        assert_eq!(connection.link.due(100, &LIMITS), Due::PongTimeout);
     }
 }

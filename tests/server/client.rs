@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 
 use crate::{
     helpers::Server,
-    rest::request::{KEY, SECRET, hmac_hex},
+    rest::request::{KEY, SECRET, hmac_hex, post},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -113,6 +113,12 @@ impl Client {
         serde_json::from_str(answer["data"].as_str().unwrap()).unwrap()
     }
 
+    /// Subscribes to a presence channel as this user; returns the data of the success.
+    pub async fn join(&mut self, channel: &str, user_id: &str) -> Value {
+        let member = json!({ "user_id": user_id }).to_string();
+        self.subscribe(channel, Some(member)).await
+    }
+
     pub async fn unsubscribe(&mut self, channel: &str) {
         self.send(json!({ "event": "pusher:unsubscribe", "data": { "channel": channel } }))
             .await;
@@ -145,6 +151,74 @@ impl Client {
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("wanted a text frame, got {other:?}"),
             }
+        }
+    }
+
+    /// The next text frame as it was sent, not parsed.
+    pub async fn next_text(&mut self) -> String {
+        loop {
+            match self.next_message().await {
+                Some(Message::Text(text)) => return text.to_string(),
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("wanted a text frame, got {other:?}"),
+            }
+        }
+    }
+
+    /// Expects this frame next.
+    pub async fn expect(&mut self, frame: Value) {
+        assert_eq!(self.next().await, frame);
+    }
+
+    /// Sends a client event; it has taken effect when this returns and no error has come.
+    pub async fn whisper(&mut self, channel: &str, event: &str, data: Value) {
+        self.send(json!({ "event": event, "channel": channel, "data": data }))
+            .await;
+        assert!(self.has_nothing().await, "{event} on {channel}");
+    }
+
+    /// Expects that nothing the server had for this connection is left, on whatever worker it is: an event to a channel
+    /// of its own comes through the same queue as all the others, after them.
+    pub async fn assert_silence(&mut self, server: &Server) {
+        let channel = format!("silence-{}", self.socket_id);
+        let channel = channel.replace('.', "-");
+        self.subscribe(&channel, None).await;
+        publish(server, &channel, "over", "").await;
+        self.expect(json!({ "event": "over", "channel": channel, "data": "" }))
+            .await;
+        self.unsubscribe(&channel).await;
+    }
+
+    /// Expects the frames of a failed subscription, which leaves the connection open (S-17).
+    pub async fn assert_not_subscribed(&mut self, channel: &str, status: u16, message: &str) {
+        if !channel.starts_with("private-encrypted-") {
+            let kind = match status {
+                401 => "AuthError",
+                413 => "LimitReached",
+                _ => "InvalidRequest",
+            };
+            let frame = self.next().await;
+            assert_eq!(frame["event"], "pusher:subscription_error", "{frame}");
+            assert_eq!(frame["channel"], channel);
+            let data: Value = serde_json::from_str(frame["data"].as_str().unwrap()).unwrap();
+            assert_eq!(
+                data,
+                json!({ "type": kind, "error": message, "status": status })
+            );
+        }
+        self.assert_error(None, message).await;
+    }
+
+    /// Makes a round trip and returns what came before its answer.
+    pub async fn settle(&mut self) -> Vec<Value> {
+        self.send(json!({"event": "pusher:ping"})).await;
+        let mut frames = Vec::new();
+        loop {
+            let frame = self.next().await;
+            if frame["event"] == "pusher:pong" {
+                return frames;
+            }
+            frames.push(frame);
         }
     }
 
@@ -196,4 +270,23 @@ impl Client {
     pub async fn close(&mut self) {
         let _ = self.socket.close(None).await;
     }
+}
+
+/// Publishes an event over HTTP.
+pub async fn publish(server: &Server, channel: &str, name: &str, data: &str) {
+    publish_except(server, channel, name, data, None).await;
+}
+
+/// Publishes to everybody on the channel but one (H-24).
+pub async fn publish_except(
+    server: &Server,
+    channel: &str,
+    name: &str,
+    data: &str,
+    socket_id: Option<&str>,
+) {
+    let body = json!({ "name": name, "channel": channel, "data": data, "socket_id": socket_id });
+    post(server, "/events", &body.to_string())
+        .await
+        .assert_json("{}");
 }

@@ -5,6 +5,7 @@ mod channels;
 mod connections;
 mod events;
 mod health;
+mod idempotency;
 mod legacy;
 pub mod request;
 mod routes;

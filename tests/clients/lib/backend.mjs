@@ -26,7 +26,8 @@ export function nodeSdk(server, options = {}) {
 }
 
 /**
- * Starts the backend. Who calls is told by the header `X-User` (Ann if there is none); a channel with
+ * Starts the backend. Who calls is told by the header `X-User` (Ann if there is none), whom they watch by
+ * `X-Watchlist` (ids with commas between them); a channel with
  * `forbidden` in its name is refused, as Laravel does it: 403 with a JSON message.
  */
 export async function startBackend(server) {
@@ -62,7 +63,8 @@ class Backend {
     const user = request.headers['x-user'] ?? 'ann';
     if (pathname === '/broadcasting/auth') return this.authorize(form, user, response);
     if (pathname === '/broadcasting/user-auth') {
-      return sendJson(response, 200, this.sdk.authenticateUser(form.get('socket_id'), { id: user }));
+      const watchlist = request.headers['x-watchlist']?.split(',');
+      return sendJson(response, 200, this.sdk.authenticateUser(form.get('socket_id'), { id: user, watchlist }));
     }
     return sendJson(response, 404, { message: 'Not found.' });
   }

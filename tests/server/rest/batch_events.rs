@@ -37,7 +37,7 @@ async fn h27_any_failure_refuses_the_whole_batch() {
         r#"{{"channel":"a","name":"n","data":"{}"}}"#,
         "x".repeat(10_241)
     );
-    let eleven = vec![good; 11].join(",");
+    let eleven = [good; 11].join(",");
     for (items, status, text) in [
         (
             format!(r#"{good},{{"channel":"a","data":""}}"#),

@@ -1,0 +1,30 @@
+# An image that holds one static binary and nothing else.
+#   docker build -t resound .
+#   docker run --rm -p 8080:8080 -e REVERB_APP_ID=… -e REVERB_APP_KEY=… -e REVERB_APP_SECRET=… resound
+# Without an app of your own Resound listens on the container's 127.0.0.1 only, where nobody outside reaches it: its
+# development app's secret is known to everybody.
+
+FROM rust:1-slim-bookworm AS build
+WORKDIR /src
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+# Static glibc rather than musl, whose allocator suffers with several threads. Naming the target, the host's own, keeps the
+# flags away from build scripts and procedural macros, which can't be static. Random numbers come from the system call
+# itself: a static binary can't look getrandom() up at run time and would need /dev/urandom.
+RUN set -eu; \
+    target="$(rustc -vV | sed -n 's/^host: //p')"; \
+    export RUSTFLAGS='-C target-feature=+crt-static --cfg getrandom_backend="linux_getrandom"'; \
+    cargo build --release --locked --bin resound --target "$target"; \
+    cp "target/$target/release/resound" /resound
+
+FROM scratch
+COPY --from=build /resound /resound
+# A number, since there is no /etc/passwd. Ports from 1024 up need no rights, and nothing is written to disk.
+USER 65532:65532
+EXPOSE 8080
+# The binary asks itself: there is no shell and no curl here. It reads the same variables as the server, so set host, port
+# and path by variables (RESOUND_SERVER_PORT or REVERB_SERVER_PORT) rather than by arguments.
+HEALTHCHECK CMD ["/resound", "health"]
+# As process 1 it gets no default reaction to signals; it handles SIGTERM and SIGINT itself, closes its sockets and exits
+# with 0. `docker stop` gives it 10 s, which the default drain time of 5 s fits into.
+ENTRYPOINT ["/resound"]

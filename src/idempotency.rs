@@ -1,0 +1,159 @@
+//! Requests that were sent twice: a publisher that repeats an idempotency key within the window gets the first answer
+//! again, and nothing is published a second time.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use lru::LruCache;
+
+/// The answers of late, by app and key. The lock is held for a look-up only, never together with another.
+pub struct Answers {
+    entries: Mutex<LruCache<Key, Entry>>,
+    entries_max: usize,
+    window: Duration,
+}
+
+type Key = (u32, Arc<str>);
+
+#[derive(Clone)]
+struct Entry {
+    begun: Instant,
+    /// `None` while the first request is still at it
+    answer: Option<Arc<str>>,
+}
+
+/// What is known of a key.
+pub enum Known<'a> {
+    /// nothing: go ahead, and say what came of it
+    New(Attempt<'a>),
+    /// the first request with this key isn't answered yet
+    UnderWay,
+    /// the first request with this key was answered so
+    Answered(Arc<str>),
+}
+
+/// The first request with a key. Dropped without an answer it failed, and the next one may try.
+pub struct Attempt<'a> {
+    answers: &'a Answers,
+    key: Option<Key>,
+}
+
+impl Answers {
+    /// Over `entries_max` the key that came longest ago is forgotten.
+    pub fn new(window: Duration, entries_max: usize) -> Answers {
+        Answers {
+            entries: Mutex::new(LruCache::unbounded()),
+            entries_max,
+            window,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<Key, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks a key of an app up, and notes it if it is new.
+    pub fn begin(&self, app: u32, key: &str, now: Instant) -> Known<'_> {
+        let key: Key = (app, key.into());
+        let mut entries = self.lock();
+        let known = entries
+            .peek(&key)
+            .filter(|entry| now.saturating_duration_since(entry.begun) < self.window);
+        match known {
+            Some(Entry {
+                answer: Some(answer),
+                ..
+            }) => return Known::Answered(answer.clone()),
+            Some(_) => return Known::UnderWay,
+            None => {}
+        }
+        let entry = Entry {
+            begun: now,
+            answer: None,
+        };
+        entries.put(key.clone(), entry);
+        while entries.len() > self.entries_max {
+            entries.pop_lru();
+        }
+        Known::New(Attempt {
+            answers: self,
+            key: Some(key),
+        })
+    }
+}
+
+impl Attempt<'_> {
+    /// The request was answered so.
+    pub fn answered(mut self, answer: &str) {
+        if let Some(key) = self.key.take()
+            && let Some(entry) = self.answers.lock().peek_mut(&key)
+        {
+            entry.answer = Some(answer.into());
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key.take() {
+            self.answers.lock().pop(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first<'a>(answers: &'a Answers, key: &str, now: Instant) -> Attempt<'a> {
+        match answers.begin(0, key, now) {
+            Known::New(attempt) => attempt,
+            _ => panic!("{key} is known"),
+        }
+    }
+
+    fn known(answers: &Answers, app: u32, key: &str, now: Instant) -> String {
+        match answers.begin(app, key, now) {
+            Known::New(_) => "new".to_owned(),
+            Known::UnderWay => "under way".to_owned(),
+            Known::Answered(answer) => answer.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_repeated_key_gets_the_first_answer_within_the_window() {
+        let answers = Answers::new(Duration::from_secs(60), 100);
+        let start = Instant::now();
+        let attempt = first(&answers, "a", start);
+        assert_eq!(known(&answers, 0, "a", start), "under way");
+        attempt.answered("{}");
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert_eq!(known(&answers, 0, "a", at(59)), "{}");
+        assert_eq!(known(&answers, 1, "a", at(59)), "new", "another app");
+        assert_eq!(known(&answers, 0, "b", at(59)), "new");
+        assert_eq!(known(&answers, 0, "a", at(60)), "new");
+    }
+
+    #[test]
+    fn a_request_that_failed_may_be_tried_again() {
+        let answers = Answers::new(Duration::from_secs(60), 100);
+        let now = Instant::now();
+        drop(first(&answers, "a", now));
+        first(&answers, "a", now).answered("{}");
+        assert_eq!(known(&answers, 0, "a", now), "{}");
+    }
+
+    #[test]
+    fn the_number_of_keys_is_limited() {
+        let answers = Answers::new(Duration::from_secs(60), 2);
+        let now = Instant::now();
+        for key in ["a", "b", "c"] {
+            first(&answers, key, now).answered(key);
+        }
+        assert_eq!(known(&answers, 0, "c", now), "c");
+        assert_eq!(known(&answers, 0, "b", now), "b");
+        assert_eq!(known(&answers, 0, "a", now), "new");
+    }
+}
