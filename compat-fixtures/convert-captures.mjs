@@ -26,6 +26,23 @@ const ENV_OF = {
   'l12-path-prefix-trailing-slash': { REVERB_SERVER_PATH: 'reverb' },
 };
 
+/** What a name alone doesn't tell. */
+const SHOWS = {
+  'l12-public': 'escaped unicode, slashes, empty list and object arrive byte for byte',
+  'l12-private': 'broadcastAs gives the event a name of its own',
+  'l12-encrypted': 'ciphertext passes untouched',
+  'l12-presence': 'an event to a presence channel',
+  'l12-multi': 'one event to a public, a private and a presence channel',
+  'l12-batch': 'a batch in which one item asks for the subscription count and names an unknown socket',
+  'l12-big': '20 kB of data pass where REVERB_MAX_REQUEST_SIZE allows them',
+  'l12-send-to-user': 'an event to a user without a connection succeeds',
+  'l12-toothers-private': 'toOthers: the excluded socket gets nothing',
+  'l12-toothers-multi': 'toOthers on several channels: the excluded socket gets nothing',
+  'l12-trigger-info': 'counts come back where they apply',
+  'l12-path-prefix-no-slash': 'a path prefix that the SDK lost: the request still arrives',
+  'l12-path-prefix-trailing-slash': 'a path prefix in the request that is not part of what was signed',
+};
+
 const folder = process.argv[2];
 if (!folder) {
   console.error('usage: node convert-captures.mjs FOLDER');
@@ -65,7 +82,7 @@ function convert(name, raw, { signed_path }) {
   const subscribers = event?.socket_id ? ['a', 'b'] : ['a'];
   const path_ = raw.path === signed_path ? {} : { signed_path };
   return {
-    shows: `${name.startsWith('l8') ? 'Laravel 8' : 'Laravel 12'}: ${titleOf(name)}`,
+    shows: `${name.startsWith('l8') ? 'Laravel 8' : 'Laravel 12'}: ${SHOWS[name] ?? titleOf(name)}`,
     client: library,
     app,
     env: ENV_OF[name],

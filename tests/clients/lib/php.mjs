@@ -1,6 +1,8 @@
 // Sends the recorded requests of real Laravel backends (compat-fixtures/php) to a running server.
-import { createHash, createHmac } from 'node:crypto';
+import { createHash, createHmac, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import nacl from 'tweetnacl';
+import { MASTER_KEY_BASE64 } from './resound.mjs';
 
 const FOLDER = new URL('../../../compat-fixtures/php/', import.meta.url);
 
@@ -31,4 +33,30 @@ export async function sendPhp(server, { request, app }, { socketId } = {}) {
   const text = await response.text();
   if (response.status !== 200) throw new Error(`${response.status} ${text}`);
   return JSON.parse(text);
+}
+
+/**
+ * The recorded request for a private channel, made out to another channel, event and data: the way
+ * pusher-http-php writes it, with the escapes of PHP's json_encode, and sealed on encrypted channels.
+ */
+export function phpRequestOn(channel, name, data) {
+  const recorded = phpRequest('l12-private');
+  const text = channel.startsWith('private-encrypted-') ? phpJson(seal(channel, phpJson(data))) : phpJson(data);
+  const body = phpJson({ name, data: text, channel });
+  const query = recorded.request.query.replace(/(?<=body_md5=)[^&]+/, '{{body_md5}}');
+  return { ...recorded, request: { ...recorded.request, query, body } };
+}
+
+/** JSON as PHP writes it: slashes and everything outside ASCII escaped. */
+function phpJson(value) {
+  return JSON.stringify(value)
+    .replaceAll('/', '\\/')
+    .replace(/[^\x00-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+function seal(channel, text) {
+  const secret = createHash('sha256').update(channel).update(Buffer.from(MASTER_KEY_BASE64, 'base64')).digest();
+  const nonce = randomBytes(nacl.secretbox.nonceLength);
+  const ciphertext = nacl.secretbox(Buffer.from(text), nonce, secret);
+  return { nonce: nonce.toString('base64'), ciphertext: Buffer.from(ciphertext).toString('base64') };
 }

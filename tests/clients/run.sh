@@ -1,0 +1,7 @@
+#!/bin/sh
+# Runs every client test against the built server (RESOUND_BIN, else target/release, else target/debug).
+# Arguments go to node's test runner, for example: run.sh --test-name-pattern=presence
+set -eu
+cd "$(dirname "$0")"
+./install.sh
+exec node --test --test-concurrency=2 "$@" node/*.test.mjs sdks/*.test.mjs websocket/*.test.mjs browser/*.test.mjs
