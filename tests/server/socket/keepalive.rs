@@ -146,6 +146,20 @@ async fn c20_any_frame_is_a_sign_of_life() {
 }
 
 #[tokio::test]
+async fn c20_a_busy_client_is_not_asked() {
+    let server = Server::with("[app_defaults]\nping_interval_s = 2\n").await;
+    let mut busy = Raw::connect(&server).await;
+    let mut quiet = Raw::connect(&server).await;
+    let asked = tokio::spawn(async move { quiet.next_frame().await.unwrap().0 });
+    while !asked.is_finished() {
+        busy.send(text(r#"{"event":"pusher:ping"}"#)).await;
+        let (first_byte, _) = busy.next_frame().await.unwrap();
+        assert_eq!(first_byte, FIN | TEXT, "the answer, no ping");
+    }
+    assert_eq!(asked.await.unwrap(), FIN | PING);
+}
+
+#[tokio::test]
 async fn c21_a_quiet_client_that_answers_pings_stays() {
     let server = Server::with(IMPATIENT).await;
     let mut quiet = Client::on(&server, "room").await;
