@@ -141,7 +141,7 @@ impl Session {
         let Err(error) = result else {
             return;
         };
-        self.log_refusal("a message", &error);
+        self.log_refusal("a message", &error.log_text());
         // A connection that was just closed has had its last word.
         if self.link.phase() == Phase::Open {
             self.send(&server::error(&error));

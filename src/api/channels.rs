@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     node::Node,
-    protocol::{channel::ChannelKind, signature::Query},
+    protocol::{channel::ChannelKind, request::Query},
 };
 use actix_web::{HttpResponse, web};
 

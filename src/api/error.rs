@@ -1,6 +1,6 @@
 //! Every refusal of the HTTP API: its status, its sentence, its line in the log. The sentence is often all that a developer
 //! sees (Laravel shows it as `Pusher error: SENTENCE.` and adds the full stop itself), so it says what to change.
-use crate::protocol::signature::RequestAuthError;
+use crate::protocol::request::RequestAuthError;
 use actix_web::{
     Error, HttpRequest, HttpResponse, ResponseError,
     body::MessageBody,

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     apps::{App, AppLimits},
     node::{Event, Node},
-    protocol::{channel::ChannelName, event::EventData, signature::Query, socket_id::SocketId},
+    protocol::{channel::ChannelName, event::EventData, request::Query, socket_id::SocketId},
 };
 use actix_web::{HttpResponse, web};
 use rustc_hash::FxHashSet;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     apps::AppLimits,
     node::Node,
-    protocol::{event::EventData, signature::Query},
+    protocol::{event::EventData, request::Query},
 };
 use actix_web::{HttpResponse, http::header::CONTENT_TYPE, web};
 use std::borrow::Cow;

@@ -7,7 +7,7 @@ use crate::{
     protocol::{
         channel::ChannelName,
         json::is_well_formed,
-        signature::{Query, RequestAuthError, SignedRequest, check_request},
+        request::{Query, RequestAuthError, SignedRequest, check_request},
     },
 };
 use actix_web::{

@@ -174,6 +174,16 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The text for the log, without the signature and the personal data that a signed string holds.
+    pub fn log_text(&self) -> String {
+        match self {
+            ClientError::InvalidSigninSignature { .. } => {
+                "Invalid signature of a sign-in".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// `None` = JSON null; 4301 for the client event limits and switches.
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -241,6 +251,16 @@ pub enum SubscribeError {
 }
 
 impl SubscribeError {
+    /// The text for the log, without the signature and the personal data that a signed string holds.
+    pub fn log_text(&self, channel: &str) -> String {
+        match self {
+            SubscribeError::InvalidSignature { .. } => {
+                format!("Invalid signature for channel {}", name(channel))
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// `AuthError`, `LimitReached` or `InvalidRequest`
     pub fn kind(&self) -> &'static str {
         match self.status() {

@@ -191,7 +191,7 @@ fn confirm(
 /// The two frames of a failure (S-17): one for Echo's `.error()`, one for clients that know only `pusher:error`. Encrypted
 /// channels get no event on the channel, since the Java SDK would try to decrypt it.
 fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
-    session.log_refusal("a subscription", error);
+    session.log_refusal("a subscription", &error.log_text(channel));
     if !channel.starts_with("private-encrypted-") {
         session.send(&server::subscription_error(channel, error));
     }
