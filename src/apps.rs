@@ -1,4 +1,8 @@
-//! Apps by id and by key: secrets, limits, flags.
+//! Apps by id and by key: secrets, limits, flags, webhooks.
+pub mod address;
+pub mod webhook;
+
+use self::webhook::Webhook;
 use crate::protocol::signature::Secret;
 use std::{collections::HashMap, net::Ipv6Addr, sync::Arc};
 
@@ -35,6 +39,8 @@ pub struct App {
     pub ping_interval_s: u32,
     pub pong_timeout_s: u32,
     pub limits: AppLimits,
+    /// where events of the app are told (W-13)
+    pub webhooks: Vec<Arc<Webhook>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
