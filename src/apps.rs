@@ -1,4 +1,8 @@
-//! Apps by id and by key: secrets, limits, flags.
+//! Apps by id and by key: secrets, limits, flags, webhooks.
+pub mod address;
+pub mod webhook;
+
+use self::webhook::Webhook;
 use crate::protocol::signature::Secret;
 use std::{collections::HashMap, net::Ipv6Addr, sync::Arc, time::Duration};
 
@@ -37,6 +41,8 @@ pub struct App {
     pub users: UserSettings,
     pub subscription_count: SubscriptionCount,
     pub limits: AppLimits,
+    /// where events of the app are told (W-13)
+    pub webhooks: Vec<Arc<Webhook>>,
 }
 
 /// What signed-in users get (part 5).

@@ -9,6 +9,7 @@ mod section;
 #[cfg(test)]
 mod tests;
 mod variables;
+mod webhooks;
 
 pub use error::ConfigError;
 
@@ -29,6 +30,7 @@ pub struct Settings {
     pub socket: SocketSettings,
     pub hub: HubSettings,
     pub publish: PublishSettings,
+    pub webhook: WebhookSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -94,6 +96,33 @@ pub struct PublishSettings {
     /// how long a repeated idempotency key gets the first answer; zero = keys are ignored
     pub idempotency_window: Duration,
     pub idempotency_keys_max: usize,
+}
+
+/// How webhooks are delivered; each app names its endpoints (part 7).
+#[derive(Debug, Clone, Copy)]
+pub struct WebhookSettings {
+    /// how long removals are held back (W-11)
+    pub removal_delay: Duration,
+    /// at most one cache miss of a channel in this time (W-6)
+    pub cache_miss_interval: Duration,
+    /// several events in one request (W-12)
+    pub batching: bool,
+    pub batch_time: Duration,
+    pub batch_events_max: usize,
+    /// requests to one endpoint at the same time
+    pub requests_max: usize,
+    /// what may wait for one endpoint; over it events are dropped
+    pub queue_events_max: usize,
+    pub queue_bytes_max: usize,
+    pub connect_timeout: Duration,
+    /// of one attempt, connecting included (W-4)
+    pub timeout: Duration,
+    /// doubled with every failure up to the maximum (W-9)
+    pub retry_delay: Duration,
+    pub retry_delay_max: Duration,
+    pub retry_window: Duration,
+    /// whether endpoints may have addresses that aren't public
+    pub allow_private_targets: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,12 +221,20 @@ fn check(
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
+    let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
     let mut built = Vec::with_capacity(configured.len());
     for (index, app) in configured.iter().enumerate() {
-        built.push(apps::build(index, app, &defaults, &mut warnings)?);
+        let allow_private = webhook.allow_private_targets;
+        built.push(apps::build(
+            index,
+            app,
+            &defaults,
+            allow_private,
+            &mut warnings,
+        )?);
     }
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
@@ -210,6 +247,7 @@ fn check(
         socket,
         hub,
         publish,
+        webhook,
         log,
         warnings,
     })
@@ -322,6 +360,25 @@ fn publish_settings(section: &Section<'_>) -> Result<PublishSettings, ConfigErro
     Ok(PublishSettings {
         idempotency_window: section.seconds("idempotency_window_s", 0..=86_400)?,
         idempotency_keys_max: section.usize("idempotency_keys_max", 1..=100_000_000)?,
+    })
+}
+
+fn webhook_settings(section: &Section<'_>) -> Result<WebhookSettings, ConfigError> {
+    Ok(WebhookSettings {
+        removal_delay: section.milliseconds("removal_delay_ms", 0..=60_000)?,
+        cache_miss_interval: section.milliseconds("cache_miss_interval_ms", 0..=3_600_000)?,
+        batching: section.switch("batching")?,
+        batch_time: section.milliseconds("batch_ms", 1..=60_000)?,
+        batch_events_max: section.usize("batch_events_max", 1..=100_000)?,
+        requests_max: section.usize("requests_max", 1..=256)?,
+        queue_events_max: section.usize("queue_events_max", 16..=100_000_000)?,
+        queue_bytes_max: section.usize("queue_bytes_max", 65_536..=apps::BYTES_MAX)?,
+        connect_timeout: section.milliseconds("connect_timeout_ms", 10..=600_000)?,
+        timeout: section.milliseconds("timeout_ms", 10..=600_000)?,
+        retry_delay: section.milliseconds("retry_delay_ms", 1..=3_600_000)?,
+        retry_delay_max: section.milliseconds("retry_delay_max_ms", 1..=3_600_000)?,
+        retry_window: section.seconds("retry_window_s", 0..=86_400)?,
+        allow_private_targets: section.switch("allow_private_targets")?,
     })
 }
 

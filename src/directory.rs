@@ -30,6 +30,7 @@ use crate::{
         server,
         socket_id::SocketId,
     },
+    webhook::{Event, Webhooks},
 };
 
 /// Locks over which the channels are spread. Far more than workers, so that two seldom meet.
@@ -93,6 +94,8 @@ pub struct Directory {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     inboxes: Vec<Inbox>,
+    /// told under the channel's lock, so that what it hears of a channel is in order
+    webhooks: Webhooks,
     /// channels in existence, by app index (limit `channels_max`)
     channel_counts: Box<[AtomicUsize]>,
 }
@@ -124,7 +127,12 @@ struct Channel {
 
 impl Directory {
     /// `cached_events_max`: cached events kept in the process; over it the one published longest ago goes.
-    pub fn new(inboxes: Vec<Inbox>, apps: usize, cached_events_max: usize) -> Directory {
+    pub fn new(
+        inboxes: Vec<Inbox>,
+        apps: usize,
+        cached_events_max: usize,
+        webhooks: Webhooks,
+    ) -> Directory {
         Directory {
             shards: (0..SHARDS)
                 .map(|_| {
@@ -136,6 +144,7 @@ impl Directory {
                 .collect(),
             hasher: RandomState::new(),
             inboxes,
+            webhooks,
             channel_counts: (0..apps).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
@@ -206,6 +215,13 @@ impl Directory {
                 }
             }
         }
+        if is_new_channel {
+            self.raise(channel, |channel| Event::ChannelOccupied { channel });
+        }
+        if let (Some(_), Some(member)) = (&announced, member) {
+            let user_id = member.user_id.clone();
+            self.raise(channel, |channel| Event::MemberAdded { channel, user_id });
+        }
         if let Some(frame) = announced {
             // Before the joiner is counted in, so that no worker is told for the joiner's sake alone.
             shard.position += 1;
@@ -255,9 +271,14 @@ impl Directory {
             (Some(user_id), Some(presence)) => presence.leave(user_id),
             _ => false,
         };
+        if let (true, Some(user_id)) = (left, user_id) {
+            let user_id = user_id.into();
+            self.raise(channel, |channel| Event::MemberRemoved { channel, user_id });
+        }
         if entry.workers.is_empty() {
             shard.channels.remove(channel);
             self.uncount_channel(channel);
+            self.raise(channel, |channel| Event::ChannelVacated { channel });
             if app.users.watchlist && channel.name.user_id().is_some() {
                 let due = now + app.users.watchlist_grace;
                 shard.lingering.insert(channel.clone(), due);
@@ -385,7 +406,12 @@ impl Directory {
         };
         entry.count_told = Some(now);
         entry.is_count_due = false;
-        let frame = server::subscription_count(&channel.name, entry.connections());
+        let count = entry.connections();
+        self.raise(channel, |channel| Event::SubscriptionCount {
+            channel,
+            count,
+        });
+        let frame = server::subscription_count(&channel.name, count);
         shard.position += 1;
         self.tell(entry, channel, Position(shard.position), &frame, None);
     }
@@ -415,6 +441,14 @@ impl Directory {
             self.tell(entry, channel, Position(shard.position), frame, *except);
         }
         Ok(())
+    }
+
+    /// Tells the webhooks what happened to a channel. The server's own channels are nobody's business.
+    fn raise(&self, channel: &ChannelKey, event: impl FnOnce(ChannelName) -> Event) {
+        if !channel.name.is_internal() {
+            self.webhooks
+                .raise_for(channel.app, event(channel.name.clone()));
+        }
     }
 
     fn first_full(&self, entry: &Channel) -> Option<WorkerId> {

@@ -113,4 +113,5 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod webhook;
 pub mod welcome;

@@ -20,6 +20,7 @@ use crate::{
     protocol::{
         channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
     },
+    webhook::{self, Webhooks},
 };
 
 /// See the module's documentation.
@@ -27,6 +28,7 @@ pub struct Node {
     settings: Settings,
     apps: Apps,
     directory: Arc<Directory>,
+    webhooks: Webhooks,
     broker: Box<dyn Broker>,
     answers: Answers,
     is_draining: AtomicBool,
@@ -46,9 +48,12 @@ pub struct Event<'a> {
 
 /// A member's client event, after all checks.
 pub struct MemberEvent<'a> {
-    pub event: Event<'a>,
+    pub name: &'a str,
+    pub data: &'a EventData<'a>,
+    /// the connection that doesn't get it (E-6)
+    pub sender: SocketId,
     /// the sender's id on a presence channel (E-8)
-    pub user_id: Option<&'a str>,
+    pub user_id: Option<&'a Arc<str>>,
 }
 
 /// Some worker's inbox stayed full for `hub.publish_wait`.
@@ -63,19 +68,23 @@ pub struct ConnectionPermit {
 }
 
 impl Node {
-    /// `inboxes`: one for each worker. `connections_max`: sockets this node takes (C-8 #8).
+    /// `inboxes`: one for each worker. `connections_max`: sockets this node takes (C-8 #8). Webhooks are delivered on the
+    /// runtime that this is called in.
     pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
         let apps = Apps::new(settings.apps.clone());
         let count = settings.apps.len();
+        let webhooks = Webhooks::start(&settings, &apps);
         let directory = Arc::new(Directory::new(
             inboxes,
             count,
             settings.hub.cached_events_max,
+            webhooks.clone(),
         ));
         Node {
             apps,
             broker: Box::new(Local::new(directory.clone())),
             directory,
+            webhooks,
             answers: Answers::new(
                 settings.publish.idempotency_window,
                 settings.publish.idempotency_keys_max,
@@ -98,6 +107,10 @@ impl Node {
 
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    pub fn webhooks(&self) -> &Webhooks {
+        &self.webhooks
     }
 
     /// Whether idempotency keys are looked at at all.
@@ -157,21 +170,37 @@ impl Node {
         }
     }
 
-    /// Publishes a client event (E-6). Never waits and is never cached (E-12).
+    /// Publishes a client event to all but its sender (E-6), and tells the webhooks (E-12). Never waits; never cached.
     pub fn publish_client_event(
         &self,
         app: &App,
         channel: &ChannelName,
         event: MemberEvent<'_>,
     ) -> Result<(), Congested> {
-        let MemberEvent { event, user_id } = event;
+        let MemberEvent {
+            name,
+            data,
+            sender,
+            user_id,
+        } = event;
         let publication = Publication {
             channel: key(app, channel),
-            frame: server::event(event.name, channel, event.data, user_id),
-            except: event.except,
+            frame: server::event(name, channel, data, user_id.map(|id| &**id)),
+            except: Some(sender),
             cached: None,
         };
-        self.broker.publish(&publication).map_err(|_| Congested)
+        self.broker.publish(&publication).map_err(|_| Congested)?;
+        if self.webhooks.is_wanted(app) {
+            let event = webhook::Event::ClientEvent {
+                channel: channel.clone(),
+                event: name.to_owned(),
+                data: data.clone().into_owned(),
+                socket_id: sender,
+                user_id: user_id.cloned(),
+            };
+            self.webhooks.raise(app, event);
+        }
+        Ok(())
     }
 
     pub fn occupancy(&self, app: &App, channel: &ChannelName) -> Occupancy {

@@ -40,6 +40,9 @@ const EXIT_FAULT: i32 = 70;
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
 
+/// How long a stop waits for webhooks that are still on their way.
+const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often the directory is asked to do what it has put off. As late as this, things happen.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -233,6 +236,7 @@ impl Running {
                 tracing::warn!("stopping at once on {again}");
             }
         }
+        self.node.webhooks().flush(WEBHOOK_PATIENCE).await;
         self.stop().await
     }
 

@@ -5,6 +5,7 @@ use super::{
     layers::{DEFAULT_ORIGIN, Table, hosted, shown},
     section::Section,
     variables::AppVariables,
+    webhooks,
 };
 use crate::{
     apps::{
@@ -188,6 +189,7 @@ pub(super) fn build(
     index: usize,
     configured: &Configured<'_>,
     defaults: &Section<'_>,
+    allow_private_targets: bool,
     warnings: &mut Vec<String>,
 ) -> Result<App, ConfigError> {
     let hosted = hosted()?.values;
@@ -237,6 +239,7 @@ pub(super) fn build(
         },
         subscription_count: subscription_count(&section)?,
         limits: limits(&section)?,
+        webhooks: webhooks::read(&configured.id, configured.table, allow_private_targets)?,
     };
     warnings.extend(message_too_small(&app, &section)?);
     Ok(app)
@@ -325,7 +328,7 @@ fn message_too_small(app: &App, section: &Section<'_>) -> Result<Option<String>,
     )))
 }
 
-/// The lines of `resound config` for one app, its secret masked.
+/// The lines of `resound config` for one app, its secrets masked.
 pub(super) fn list(configured: &Configured<'_>) -> Vec<Setting> {
     let setting = |key: &str, value: String| Setting {
         key: format!("apps.{}.{key}", configured.id),
@@ -339,13 +342,19 @@ pub(super) fn list(configured: &Configured<'_>) -> Vec<Setting> {
     ];
     let overrides = configured.table.into_iter().flatten();
     let mut overrides: Vec<_> = overrides
-        .filter(|(key, _)| !["id", "key", "secret"].contains(&key.as_str()))
+        .filter(|(key, _)| !["id", "key", "secret", "webhooks"].contains(&key.as_str()))
         .collect();
     overrides.sort_by_key(|(key, _)| key.as_str());
     settings.extend(
         overrides
             .into_iter()
             .map(|(key, value)| setting(key, shown(value))),
+    );
+    let webhooks = webhooks::list(configured.table);
+    settings.extend(
+        webhooks
+            .into_iter()
+            .map(|(key, value)| setting(&key, value)),
     );
     settings
 }

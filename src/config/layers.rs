@@ -13,7 +13,16 @@ const HOSTED: &str = include_str!("hosted.toml");
 pub(super) const DEFAULT_ORIGIN: &str = "the defaults";
 
 /// Keys an `[[apps]]` section has besides those of `[app_defaults]`.
-pub(super) const APP_KEYS: [&str; 4] = ["id", "key", "secret", "enabled"];
+pub(super) const APP_KEYS: [&str; 5] = ["id", "key", "secret", "enabled", "webhooks"];
+
+/// Keys of an `[[apps.webhooks]]` section.
+const WEBHOOK_KEYS: [&str; 5] = [
+    "url",
+    "headers",
+    "event_types",
+    "channel_name_starts_with",
+    "channel_name_ends_with",
+];
 
 /// One source of settings. Keys may be dotted paths (`server.port`).
 #[derive(Clone, Debug, Default)]
@@ -189,6 +198,34 @@ fn check_apps(apps: &Value, origin: &str) -> Result<(), ConfigError> {
             if !app_keys().any(|known| known == key) {
                 let name = format!("{key} of [[apps]]");
                 return Err(unknown(&name, origin, nearest(key, app_keys())));
+            }
+        }
+        if let Some(webhooks) = keys.get("webhooks") {
+            check_webhooks(webhooks, origin)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_webhooks(webhooks: &Value, origin: &str) -> Result<(), ConfigError> {
+    let wrong = || ConfigError::Invalid {
+        setting: "webhooks of [[apps]]".to_owned(),
+        // URLs and headers have secrets in them
+        value: "something else".to_owned(),
+        origin: origin.to_owned(),
+        allowed: "sections, each written [[apps.webhooks]]".to_owned(),
+    };
+    let ValueKind::Array(list) = &webhooks.kind else {
+        return Err(wrong());
+    };
+    for webhook in list {
+        let ValueKind::Table(keys) = &webhook.kind else {
+            return Err(wrong());
+        };
+        for (key, _) in sorted(keys) {
+            if !WEBHOOK_KEYS.contains(&key) {
+                let name = format!("{key} of [[apps.webhooks]]");
+                return Err(unknown(&name, origin, nearest(key, WEBHOOK_KEYS)));
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 /// The values of a section, strongest table first.
 pub(super) struct Section<'a> {
-    /// how messages name it: `server`, or `app 1001`
+    /// how messages name it: `server`, `app 1001` or `webhook 1 of app 1001`
     name: String,
     tables: Vec<&'a Table>,
 }
@@ -32,6 +32,18 @@ impl<'a> Section<'a> {
             name: format!("app {id}"),
             tables: [overrides, &self.tables].concat(),
         }
+    }
+
+    /// Settings that have no defaults, such as those of a webhook. `name` is how messages name their owner.
+    pub(super) fn alone(name: String, table: &'a Table) -> Section<'a> {
+        Section {
+            name,
+            tables: vec![table],
+        }
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.tables.iter().any(|table| table.contains_key(key))
     }
 
     pub(super) fn value(&self, key: &str) -> Result<&'a Value, ConfigError> {
@@ -86,6 +98,14 @@ impl<'a> Section<'a> {
         allowed: RangeInclusive<u64>,
     ) -> Result<Duration, ConfigError> {
         self.integer(key, allowed).map(Duration::from_secs)
+    }
+
+    pub(super) fn milliseconds(
+        &self,
+        key: &str,
+        allowed: RangeInclusive<u64>,
+    ) -> Result<Duration, ConfigError> {
+        self.integer(key, allowed).map(Duration::from_millis)
     }
 
     pub(super) fn switch(&self, key: &str) -> Result<bool, ConfigError> {
@@ -152,8 +172,10 @@ impl<'a> Section<'a> {
         Ok(invalid(&self.setting(key), self.value(key)?, allowed))
     }
 
-    fn setting(&self, key: &str) -> String {
-        if self.name.starts_with("app ") {
+    /// How messages name a key of this section.
+    pub(super) fn setting(&self, key: &str) -> String {
+        // `app 1001`; sections of the file are single words
+        if self.name.contains(' ') {
             format!("{key} of {}", self.name)
         } else {
             format!("{}.{key}", self.name)

@@ -3,7 +3,7 @@
 use super::{Session, rate::Verdict};
 use crate::{
     apps::ClientEvents,
-    node::{Event, MemberEvent},
+    node::MemberEvent,
     protocol::{channel::ChannelName, client::ClientEvent, codes::ClientError},
 };
 
@@ -39,14 +39,15 @@ pub fn publish(session: &Session, event: &ClientEvent<'_>) -> Result<(), ClientE
     {
         return Err(ClientError::ClientEventRateLimited);
     }
-    let user_id = subscription.and_then(|user_id| user_id.as_deref());
-    let event = Event {
+    let sender = session.link.socket_id();
+    let event = MemberEvent {
         name: &event.name,
         data: &event.data,
-        except: Some(session.link.socket_id()),
+        sender,
+        user_id: subscription.and_then(Option::as_ref),
     };
     session
         .node
-        .publish_client_event(&session.app, &channel, MemberEvent { event, user_id })
+        .publish_client_event(&session.app, &channel, event)
         .map_err(|_| ClientError::Congested)
 }

@@ -14,6 +14,7 @@ use crate::{
         server,
         signature::{check_channel_auth, check_member_auth},
     },
+    webhook::Event,
 };
 
 /// Answers a subscription with exactly one success or failure (S-12).
@@ -184,7 +185,20 @@ fn confirm(
         session.send(&server::subscription_succeeded(channel));
     }
     if kind.is_cache() {
-        session.send(&cached.unwrap_or_else(|| server::cache_miss(channel)));
+        match cached {
+            Some(frame) => session.send(&frame),
+            None => miss(session, channel),
+        }
+    }
+}
+
+/// There is nothing in the cache: the client is told, and the app, which may fill it (S-22).
+fn miss(session: &Session, channel: &ChannelName) {
+    session.send(&server::cache_miss(channel));
+    let webhooks = session.node.webhooks();
+    if webhooks.is_wanted(&session.app) {
+        let channel = channel.clone();
+        webhooks.raise(&session.app, Event::CacheMiss { channel });
     }
 }
 
