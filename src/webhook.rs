@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, error::TrySendError},
     task::{AbortHandle, JoinSet},
     time::Instant,
 };
@@ -289,9 +289,12 @@ impl Inner {
             return self.shared.dropped(1);
         }
         let message = Message::Raised(Raised { app, event });
-        if self.inlet.try_send(message).is_err() {
+        if let Err(refused) = self.inlet.try_send(message) {
             self.shared.inlet.give_back(1, bytes);
-            self.shared.dropped(1);
+            // closed: after the stop, when nobody waits for news
+            if let TrySendError::Full(_) = refused {
+                self.shared.dropped(1);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use reqwest::{
     header::HeaderMap,
     redirect,
 };
+use rustls::{ClientConfig, RootCertStore};
 use std::{error::Error, fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 /// Idle connections are closed after this, a little before Node's and Apache's 5 s: a request must not meet a connection
@@ -57,9 +58,13 @@ impl fmt::Display for Failure {
 
 impl Client {
     pub(super) fn new(settings: &WebhookSettings) -> Client {
+        Client::trusting(public_roots(), settings)
+    }
+
+    fn trusting(roots: RootCertStore, settings: &WebhookSettings) -> Client {
         let allow_private = settings.allow_private_targets;
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls())
+            .tls_backend_preconfigured(tls(roots))
             .dns_resolver(Arc::new(Resolver { allow_private }))
             .http1_only()
             // php reads `X-Pusher-Key` in this spelling (W-2)
@@ -117,11 +122,13 @@ async fn read_away(mut answer: Response) {
     }
 }
 
-/// Certificates are checked against Mozilla's list, which is built in, so that an image without files can do it.
-fn tls() -> rustls::ClientConfig {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-    let roots: rustls::RootCertStore = roots;
-    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+/// Mozilla's list, which is built in, so that an image without files can check certificates.
+fn public_roots() -> RootCertStore {
+    webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect()
+}
+
+fn tls(roots: RootCertStore) -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the ciphers of TLS 1.2 and 1.3")
         .with_root_certificates(roots)
@@ -189,6 +196,7 @@ fn filtered(found: Vec<SocketAddr>, allow_private: bool) -> Result<Addrs, Privat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[test]
     fn only_public_addresses_are_left() {
@@ -206,8 +214,59 @@ mod tests {
         check(&[], false, Some(&[]));
     }
 
-    #[test]
-    fn the_client_can_be_built() {
-        Client::new(&crate::config::from_toml("").expect("defaults").webhook);
+    /// A server with a certificate of its own for `name`, which answers 200 to one request. Returns its port.
+    async fn tls_server(name: &str) -> (u16, RootCertStore) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        let certificate = made.cert.der().clone();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).expect("a root");
+        let key = made.signing_key.serialize_der().try_into().expect("a key");
+        let ring = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(ring)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .expect("a server");
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            let mut stream = acceptor.accept(stream).await?;
+            let mut request = Vec::new();
+            while !request.ends_with(b"{}") {
+                stream.read_buf(&mut request).await?;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+            stream.shutdown().await
+        });
+        (port, roots)
+    }
+
+    #[tokio::test]
+    async fn certificates_are_checked() {
+        let settings =
+            "[webhook]\nallow_private_targets = true\n[[apps]]\nid = 1\nkey = 'k'\nsecret = 's'";
+        let post = async |port: u16, roots: RootCertStore| {
+            let hook = format!("{settings}\nwebhooks = [{{ url = 'https://localhost:{port}' }}]");
+            let settings = crate::config::from_toml(&hook).expect("settings");
+            let client = Client::trusting(roots, &settings.webhook);
+            let body = Bytes::from_static(b"{}");
+            let webhook = &settings.apps[0].webhooks[0];
+            client.post(webhook, HeaderMap::new(), body).await
+        };
+        let (port, roots) = tls_server("localhost").await;
+        assert!(post(port, roots).await.is_ok());
+
+        let refused = |sent: Result<(), Failure>| match sent {
+            Err(Failure::Broken(reason)) => assert!(reason.contains("certificate"), "{reason}"),
+            other => panic!("{other:?}"),
+        };
+        let (port, _) = tls_server("localhost").await;
+        refused(post(port, public_roots()).await);
+        let (port, roots) = tls_server("other.example.com").await;
+        refused(post(port, roots).await);
     }
 }
