@@ -1,6 +1,6 @@
 // Starts, stops and restarts the real server binary on a free port of the loopback address.
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -38,11 +38,11 @@ async function freePort() {
   }
 }
 
-/** Starts a server of its own for one test; `env` adds settings, `app` replaces the credentials. */
-export async function startResound({ app = APP, env = {} } = {}) {
+/** Starts a server of its own for one test; `env` adds settings, `app` replaces the credentials, `config` is a settings file's text. */
+export async function startResound({ app = APP, env = {}, config = '' } = {}) {
   const file = binary();
   for (let attempt = 1; ; attempt++) {
-    const server = new Resound(file, app, env, await freePort());
+    const server = new Resound(file, app, env, config, await freePort());
     try {
       await server.start();
       return server;
@@ -54,10 +54,11 @@ export async function startResound({ app = APP, env = {} } = {}) {
 }
 
 class Resound {
-  constructor(file, app, env, port) {
+  constructor(file, app, env, config, port) {
     this.file = file;
     this.app = app;
     this.env = env;
+    this.config = config;
     this.host = '127.0.0.1';
     this.port = port;
     this.log = '';
@@ -74,7 +75,11 @@ class Resound {
 
   async start() {
     this.exited = false;
-    this.process = spawn(this.file, ['--host', this.host, '--port', String(this.port)], {
+    this.folder ??= mkdtempSync(path.join(tmpdir(), 'resound-'));
+    const settings = path.join(this.folder, 'resound.toml');
+    writeFileSync(settings, this.config);
+    const options = ['--config', settings, '--host', this.host, '--port', String(this.port)];
+    this.process = spawn(this.file, options, {
       cwd: tmpdir(),
       // Nothing of the caller's environment: a developer's REVERB_* must not reach the tests.
       env: {
@@ -115,6 +120,9 @@ class Resound {
       this.process.kill('SIGKILL');
       await this.gone;
       throw error;
+    } finally {
+      rmSync(this.folder, { recursive: true, force: true });
+      this.folder = undefined;
     }
   }
 
