@@ -30,11 +30,8 @@ impl Subscriber {
     pub async fn connect(address: SocketAddr, channel: &str) -> Subscriber {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         stream.set_nodelay(true).expect("nodelay");
-        let handshake = format!(
-            "GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        );
         let message = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
-        let mut out = handshake.into_bytes();
+        let mut out = handshake(address);
         out.extend(masked(message.as_bytes()));
         stream.write_all(&out).await.expect("sent");
 
@@ -59,6 +56,37 @@ impl Subscriber {
             received.fetch_add(self.frames.count(&buffer[..n]), Ordering::Relaxed);
         }
     }
+}
+
+/// Occupies and vacates channels until the server is gone, about 2,000 changes a second.
+pub async fn come_and_go(address: SocketAddr) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(&handshake(address)).await.expect("sent");
+    let mut answers = vec![0; 16 * 1024];
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis(10));
+    for n in 0_u64.. {
+        ticks.tick().await;
+        let mut out = Vec::new();
+        for event in ["pusher:subscribe", "pusher:unsubscribe"] {
+            for channel in 0..10 {
+                let message = format!(
+                    r#"{{"event":"{event}","data":{{"channel":"c{}"}}}}"#,
+                    n % 100 * 10 + channel
+                );
+                out.extend(masked(message.as_bytes()));
+            }
+        }
+        if stream.write_all(&out).await.is_err() || stream.read(&mut answers).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn handshake(address: SocketAddr) -> Vec<u8> {
+    format!(
+        "GET /app/{KEY}?protocol=7 HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// A text frame as a client sends it, masked with zeros.

@@ -1,6 +1,6 @@
 //! Measures a Resound binary over loopback and prints figures: memory per idle socket, deliveries, REST triggers.
 //!
-//! `cargo build --release && cargo run --release --example bench [-- idle|fanout|steady|rest]`
+//! `cargo build --release && cargo run --release --example bench [-- idle|fanout|steady|rest|webhooks]`
 //!
 //! The server and this program share the machine, so figures of two runs compare only if nothing else ran; the `steady` and
 //! `fanout` figures also give the server's own CPU time, which the client doesn't blur.
@@ -9,7 +9,7 @@ mod client;
 mod server;
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,11 +26,12 @@ const DATA_BYTES: usize = 200;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let all: [(&str, fn()); 4] = [
+    let all: [(&str, fn()); 5] = [
         ("idle", idle),
         ("fanout", fanout),
         ("steady", steady),
         ("rest", rest),
+        ("webhooks", webhooks),
     ];
     for (name, measure) in all {
         if wanted.is_empty() || wanted.iter().any(|want| want == name) {
@@ -112,34 +113,57 @@ async fn publish_ahead(address: SocketAddr, events: u64) {
 
 /// 80 events a second to 1,000 subscribers: what a delivery costs when nothing piles up, and how long it takes.
 fn steady() {
-    const SUBSCRIBERS: usize = 1_000;
-    const EVENTS: u64 = 400;
-    const PAUSE: Duration = Duration::from_micros(12_500);
     run(async {
         let server = Server::start(1);
-        let received = subscribe_all(&server, SUBSCRIBERS).await;
-        let mut publisher = Publisher::connect(server.address).await;
-        let data = "x".repeat(DATA_BYTES);
-        let mut round_trips = Vec::new();
-        let cpu_before = server.cpu();
-        let mut ticks = tokio::time::interval(PAUSE);
-        for n in 1..=EVENTS {
-            ticks.tick().await;
-            let begun = Instant::now();
-            publisher.publish("room", &data).await;
-            wait_for(&received, n * SUBSCRIBERS as u64).await;
-            round_trips.push(begun.elapsed());
-        }
-        let cpu = (server.cpu() - cpu_before).as_secs_f64();
-        round_trips.sort();
-        let deliveries = EVENTS * SUBSCRIBERS as u64;
-        println!(
-            "steady, 80k deliveries/s, 1 worker: {:.2} µs server CPU a delivery; publish until all {SUBSCRIBERS} have it: p50 {:?}, p99 {:?}",
-            cpu * 1e6 / deliveries as f64,
-            round_trips[round_trips.len() / 2],
-            round_trips[round_trips.len() * 99 / 100],
-        );
+        let figures = measure_steady(&server, 1_000).await;
+        println!("steady, 80k deliveries/s, 1 worker: {figures}");
     });
+}
+
+/// The same while channels come and go, without webhooks and with an endpoint that never answers: a receiver that hangs
+/// must not slow the delivery to sockets.
+fn webhooks() {
+    let hanging = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/hook", hanging.local_addr().expect("its address"));
+    for (what, endpoint) in [
+        ("no webhooks", None),
+        ("a webhook endpoint that hangs", Some(&url)),
+    ] {
+        run(async {
+            let server = Server::start_with_webhook(1, endpoint.map(String::as_str));
+            tokio::task::spawn_local(client::come_and_go(server.address));
+            let figures = measure_steady(&server, 200).await;
+            println!("webhooks, 16k deliveries/s while channels come and go, {what}: {figures}");
+        });
+    }
+}
+
+/// What a steady load costs, in words.
+async fn measure_steady(server: &Server, subscribers: usize) -> String {
+    const EVENTS: u64 = 400;
+    const PAUSE: Duration = Duration::from_micros(12_500);
+    let received = subscribe_all(server, subscribers).await;
+    let mut publisher = Publisher::connect(server.address).await;
+    let data = "x".repeat(DATA_BYTES);
+    let mut times = Vec::new();
+    let cpu_before = server.cpu();
+    let mut ticks = tokio::time::interval(PAUSE);
+    for n in 1..=EVENTS {
+        ticks.tick().await;
+        let begun = Instant::now();
+        publisher.publish("room", &data).await;
+        wait_for(&received, n * subscribers as u64).await;
+        times.push(begun.elapsed());
+    }
+    let cpu = (server.cpu() - cpu_before).as_secs_f64();
+    times.sort();
+    let deliveries = EVENTS * subscribers as u64;
+    format!(
+        "{:.2} µs server CPU a delivery; publish until all {subscribers} have it: p50 {:?}, p99 {:?}",
+        cpu * 1e6 / deliveries as f64,
+        times[times.len() / 2],
+        times[times.len() * 99 / 100],
+    )
 }
 
 /// REST triggers to a channel nobody is on, over 16 connections that are kept alive.

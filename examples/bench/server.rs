@@ -15,10 +15,25 @@ pub struct Server {
 impl Server {
     /// Starts `target/release/resound`, or what `RESOUND_BIN` names, with the development app on a free port.
     pub fn start(workers: usize) -> Server {
+        Server::start_with_webhook(workers, None)
+    }
+
+    /// The same with a webhook endpoint for everything.
+    pub fn start_with_webhook(workers: usize, url: Option<&str>) -> Server {
+        let settings =
+            std::env::temp_dir().join(format!("resound-bench-{}.toml", std::process::id()));
+        let endpoint = url.map_or_else(String::new, |url| {
+            format!("[[apps.webhooks]]\nurl = \"{url}\"\n")
+        });
+        let text = format!(
+            "[webhook]\nallow_private_targets = true\n[[apps]]\nid = \"1001\"\nkey = \"app-key\"\nsecret = \"app-secret\"\n{endpoint}"
+        );
+        std::fs::write(&settings, text).expect("a settings file");
         let binary =
             std::env::var("RESOUND_BIN").unwrap_or_else(|_| "target/release/resound".to_owned());
         let mut child = Command::new(&binary)
-            .args(["--port", "0"])
+            .args(["--port", "0", "--config"])
+            .arg(&settings)
             .env("RESOUND_SERVER_WORKERS", workers.to_string())
             .env("RESOUND_LOG_LEVEL", "error")
             .stdout(Stdio::piped())
