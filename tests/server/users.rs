@@ -369,3 +369,58 @@ async fn s25_s27_subscription_count() {
     assert_eq!(first.next().await, count(1));
     assert!(second.has_nothing().await);
 }
+
+#[tokio::test]
+async fn u2_a_watchlist_of_10_mb_is_refused_by_size_or_cut() {
+    let ids: Vec<String> = (0..700_000).map(|n| format!("user-{n:08}")).collect();
+    let user_data = json!({"id": "ann", "watchlist": ids}).to_string();
+    assert!(user_data.len() > 10_000_000);
+
+    let server = Server::start().await;
+    let mut bystander = user(&server, "bob").await;
+    let mut ann = Client::connect(&server).await;
+    ask_signin(&mut ann, &user_data).await;
+    assert_eq!(ann.closed().await.0, 1009);
+    assert!(bystander.has_nothing().await);
+
+    let large = format!("{WATCHLIST}\nmessage_bytes_max = 67108864");
+    let server = Server::with(&large).await;
+    let mut ann = Client::connect(&server).await;
+    ask_signin(&mut ann, &user_data).await;
+    assert_eq!(ann.next().await["event"], "pusher:signin_success");
+    let text = "Watchlist limit exceeded. Only the first 100 user IDs are accepted.";
+    ann.assert_error(Some(4302), text).await;
+    let initial = ann.next().await;
+    let offline = &initial["data"]["events"][0]["user_ids"];
+    assert_eq!(offline.as_array().map(Vec::len), Some(100));
+}
+
+#[tokio::test]
+async fn u4_signatures_of_others_are_refused() {
+    let server = Server::start().await;
+    let mut ann = user(&server, "ann").await;
+    let mut thief = Client::connect(&server).await;
+    let user_data = r#"{"id":"ann"}"#;
+    // Ann's own signature, which binds to her connection; one for a channel; one of another app's key
+    let of_ann = hmac_hex(SECRET, &format!("{}::user::{user_data}", ann.socket_id));
+    let of_channel = hmac_hex(SECRET, &format!("{}:{user_data}", thief.socket_id));
+    let own = hmac_hex(SECRET, &format!("{}::user::{user_data}", thief.socket_id));
+    for auth in [
+        format!("{KEY}:{of_ann}"),
+        format!("{KEY}:{of_channel}"),
+        format!("other:{own}"),
+        own.clone(),
+        String::new(),
+        ":".to_owned(),
+    ] {
+        thief
+            .send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": user_data}}))
+            .await;
+        let answer = thief.next().await;
+        assert_eq!(answer["event"], "pusher:error", "{auth}");
+        assert_eq!(answer["data"]["code"], Value::Null);
+    }
+    send_to_user(&server, "ann", "private").await;
+    assert_eq!(ann.next().await, hello("ann", "private"));
+    assert!(thief.has_nothing().await);
+}
