@@ -13,7 +13,10 @@ mod webhooks;
 
 pub use error::ConfigError;
 
-use crate::{apps::App, log};
+use crate::{
+    apps::App,
+    log::{self, LogFormat, LogSettings},
+};
 use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, Table};
 use section::Section;
 use std::{
@@ -123,19 +126,6 @@ pub struct WebhookSettings {
     pub retry_window: Duration,
     /// whether endpoints may have addresses that aren't public
     pub allow_private_targets: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-#[derive(Debug, Clone)]
-pub struct LogSettings {
-    /// a filter that `log::init` understands (checked)
-    pub level: String,
-    pub format: LogFormat,
 }
 
 /// What the command line says. Texts, so that they are checked and refused like every other source.

@@ -3,8 +3,10 @@
 //! channel's lock, so that every worker sees one order.
 
 mod cache;
+mod counts;
 mod later;
 mod presence;
+mod users;
 
 use std::{
     collections::HashMap,
@@ -16,18 +18,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use self::cache::Cached;
-use self::{cache::Cache, later::Later, presence::Presence};
+use self::{cache::Cache, later::Later, presence::Presence, users::IsOnline};
+pub use self::{cache::Cached, users::Watched};
 use crate::{
-    apps::{App, SubscriptionCount},
+    apps::App,
     frame::Frame,
     hub::inbox::{ChannelKey, Command, Inbox, Position, WorkerId},
     protocol::{
-        channel::{ChannelKind, ChannelName},
-        codes::{CloseReason, SubscribeError},
-        event::EventData,
-        presence::Member,
-        server,
+        channel::ChannelName, codes::SubscribeError, event::EventData, presence::Member, server,
         socket_id::SocketId,
     },
     webhook::{Event, Webhooks},
@@ -35,12 +33,6 @@ use crate::{
 
 /// Locks over which the channels are spread. Far more than workers, so that two seldom meet.
 const SHARDS: usize = 64;
-
-/// Connections on a channel up to which each change of their number is told at once (S-26).
-const COUNTED_AT_ONCE_MAX: u32 = 100;
-
-/// How often the number is told on larger channels (S-26).
-const COUNT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Some worker's inbox is full: nothing was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,19 +57,6 @@ pub struct Joined {
     /// the live cached event of a cache channel
     pub cached: Option<Frame>,
 }
-
-/// What a new watcher of a user finds.
-#[derive(Debug)]
-pub struct Watched {
-    /// the channel on which the user's coming and going is told
-    pub channel: ChannelKey,
-    pub since: Position,
-    pub is_online: bool,
-}
-
-/// Which way a user went.
-#[derive(Clone, Copy)]
-struct IsOnline(bool);
 
 /// An event for the directory to hand out.
 #[derive(Debug)]
@@ -294,54 +273,6 @@ impl Directory {
         self.count_changed(app, shard, channel, now);
     }
 
-    /// Adds a watcher of a user; returns the watchers' channel, and whether the user is online at this moment (U-22).
-    pub fn watch(&self, app: u32, user_id: &str, worker: WorkerId) -> Watched {
-        let user = user_key(app, user_id);
-        let channel = ChannelKey {
-            app,
-            name: ChannelName::watchers_of(user_id),
-        };
-        let mut shard = self.shard(&channel);
-        let entry = shard.channels.entry(channel.clone()).or_default();
-        entry.add(worker);
-        Watched {
-            is_online: shard.channels.contains_key(&user) || shard.lingering.contains_key(&user),
-            since: Position(shard.position),
-            channel,
-        }
-    }
-
-    /// Takes a watcher away; `channel` is what [`watch`](Directory::watch) returned.
-    pub fn unwatch(&self, channel: &ChannelKey, worker: WorkerId) {
-        let mut shard = self.shard(channel);
-        if let Some(entry) = shard.channels.get_mut(channel) {
-            entry.subtract(worker);
-            if entry.workers.is_empty() {
-                shard.channels.remove(channel);
-            }
-        }
-    }
-
-    /// Closes every connection that is signed in as this user (U-30).
-    pub fn terminate_user(&self, app: u32, user_id: &str) {
-        let channel = user_key(app, user_id);
-        let mut guard = self.shard(&channel);
-        let shard = &mut *guard;
-        let Some(entry) = shard.channels.get(&channel) else {
-            return;
-        };
-        shard.position += 1;
-        for (worker, _) in &entry.workers {
-            if let Some(inbox) = self.inbox(*worker) {
-                inbox.push(Command::Close {
-                    channel: channel.clone(),
-                    position: Position(shard.position),
-                    reason: CloseReason::TerminatedByApp,
-                });
-            }
-        }
-    }
-
     /// Does what was put off until now: users go offline, large channels are told their number.
     pub fn settle(&self, now: Instant) {
         for index in 0..self.shards.len() {
@@ -358,62 +289,6 @@ impl Directory {
                 self.tell_count(shard, &channel, now);
             }
         }
-    }
-
-    /// Tells those who watch a user that it has come or gone (U-23). Does nothing for other channels.
-    fn tell_watchers(&self, shard: &mut Shard, channel: &ChannelKey, is_online: IsOnline) {
-        let Some(user_id) = channel.name.user_id() else {
-            return;
-        };
-        let watchers = ChannelKey {
-            app: channel.app,
-            name: ChannelName::watchers_of(user_id),
-        };
-        if let Some(entry) = shard.channels.get(&watchers) {
-            let ids = [Arc::from(user_id)];
-            let frame = match is_online {
-                IsOnline(true) => server::watchlist_events(&ids, &[]),
-                IsOnline(false) => server::watchlist_events(&[], &ids),
-            };
-            shard.position += 1;
-            self.tell(entry, &watchers, Position(shard.position), &frame, None);
-        }
-    }
-
-    /// Tells a channel its new number of connections, at once or as soon as it may be told again (S-26).
-    fn count_changed(&self, app: &App, shard: &mut Shard, channel: &ChannelKey, now: Instant) {
-        if !is_counted(app, &channel.name) {
-            return;
-        }
-        let Some(entry) = shard.channels.get_mut(channel) else {
-            return;
-        };
-        let next = entry.count_told.map(|told| told + COUNT_PAUSE);
-        match next {
-            Some(next) if entry.connections() > COUNTED_AT_ONCE_MAX && next > now => {
-                if !entry.is_count_due {
-                    entry.is_count_due = true;
-                    shard.counts.add(next, channel.clone());
-                }
-            }
-            _ => self.tell_count(shard, channel, now),
-        }
-    }
-
-    fn tell_count(&self, shard: &mut Shard, channel: &ChannelKey, now: Instant) {
-        let Some(entry) = shard.channels.get_mut(channel) else {
-            return;
-        };
-        entry.count_told = Some(now);
-        entry.is_count_due = false;
-        let count = entry.connections();
-        self.raise(channel, |channel| Event::SubscriptionCount {
-            channel,
-            count,
-        });
-        let frame = server::subscription_count(&channel.name, count);
-        shard.position += 1;
-        self.tell(entry, channel, Position(shard.position), &frame, None);
     }
 
     /// Hands an event to every worker that has subscribers, and keeps it for cache channels. If one of the workers has
@@ -540,26 +415,6 @@ impl Directory {
         if let Some(count) = count.filter(|_| !channel.name.is_internal()) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-}
-
-fn user_key(app: u32, user_id: &str) -> ChannelKey {
-    ChannelKey {
-        app,
-        name: ChannelName::server_to_user(user_id),
-    }
-}
-
-/// Whether a channel's subscribers are told how many they are (S-24, S-27, U-16).
-fn is_counted(app: &App, name: &ChannelName) -> bool {
-    let kind = name.kind();
-    if kind.is_presence() || kind == ChannelKind::ServerToUser || name.is_internal() {
-        return false;
-    }
-    match app.subscription_count {
-        SubscriptionCount::Off => false,
-        SubscriptionCount::On => true,
-        SubscriptionCount::OnUnlessEncrypted => !kind.is_encrypted(),
     }
 }
 

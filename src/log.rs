@@ -1,7 +1,21 @@
 //! Logging: `tracing` events to standard error, as text for people or JSON for machines.
-use crate::config::{LogFormat, LogSettings};
 use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What is logged, and how.
+#[derive(Debug, Clone)]
+pub struct LogSettings {
+    /// a filter that `log::init` understands (checked)
+    pub level: String,
+    pub format: LogFormat,
+}
 
 /// What `log.level` may be, for messages.
 pub const ALLOWED_LEVELS: &str =

@@ -8,8 +8,9 @@ use std::{
 use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
-    config::{self, LogFormat, Settings},
-    health, log,
+    config::{self, Settings},
+    health,
+    log::{self, LogFormat},
     server::{self, limits},
     welcome,
 };

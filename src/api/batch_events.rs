@@ -2,7 +2,7 @@
 use super::{
     EMPTY,
     error::ApiError,
-    events::{Fields, Message, channel_name, object, publish, string},
+    events::{Fields, Message, channel_name, object, publish},
     info::{ChannelInfo, to_json},
     once,
     signed::Signed,
@@ -10,7 +10,7 @@ use super::{
 use crate::{
     apps::{App, AppLimits},
     node::Node,
-    protocol::channel::ChannelName,
+    protocol::{channel::ChannelName, json::string},
 };
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};

@@ -10,7 +10,9 @@ use super::{
 use crate::{
     apps::{App, AppLimits},
     node::{Event, Node},
-    protocol::{channel::ChannelName, event::EventData, request::Query, socket_id::SocketId},
+    protocol::{
+        channel::ChannelName, event::EventData, json::string, request::Query, socket_id::SocketId,
+    },
 };
 use actix_web::{HttpResponse, web};
 use rustc_hash::FxHashSet;
@@ -238,16 +240,6 @@ pub fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, ApiError> {
         return Err(ApiError::InvalidJson("expected an object".to_owned()));
     }
     serde_json::from_str(json).map_err(|error| ApiError::InvalidJson(error.to_string()))
-}
-
-/// A JSON string's text; `None` for any other value. Borrowed unless there are escapes in it.
-pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
-        serde_json::from_str(raw.get()).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inside))
-    }
 }
 
 /// An array's strings; `None` when it isn't an array or holds anything else.

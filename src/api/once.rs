@@ -1,8 +1,9 @@
 //! Publishes a request once, however often it is sent: opt-in by an idempotency key, in a header or in the body.
-use super::{error::ApiError, events::string, json, signed::Signed};
+use super::{error::ApiError, json, signed::Signed};
 use crate::{
     idempotency::Known,
     node::{Congested, Node},
+    protocol::json::string,
 };
 use actix_web::HttpResponse;
 use serde_json::value::RawValue;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    apps::SubscriptionCount,
     config,
     hub::inbox::{Commands, inbox},
 };
