@@ -8,8 +8,6 @@ import { RawJson, writeFixture } from './lib/format.mjs';
 
 const OUT = path.join(path.dirname(fileURLToPath(import.meta.url)), 'php');
 const JSON_HEADERS = { 'content-type': 'application/json' };
-/** Answers to parts of the API that the server doesn't have yet. */
-const LEFT_OUT = ['l12-terminate-user'];
 const ANSWER_OF = {
   'l12-batch': { batch: [{}, { subscription_count: 1 }] },
   'l12-trigger-info': {
@@ -35,7 +33,8 @@ const SHOWS = {
   'l12-multi': 'one event to a public, a private and a presence channel',
   'l12-batch': 'a batch in which one item asks for the subscription count and names an unknown socket',
   'l12-big': '20 kB of data pass where REVERB_MAX_REQUEST_SIZE allows them',
-  'l12-send-to-user': 'an event to a user without a connection succeeds',
+  'l12-send-to-user': 'an event to a user reaches the connection signed in as that user, and no other',
+  'l12-terminate-user': "a user's connection is closed with 4009, another user's stays open",
   'l12-toothers-private': 'toOthers: the excluded socket gets nothing',
   'l12-toothers-multi': 'toOthers on several channels: the excluded socket gets nothing',
   'l12-trigger-info': 'counts come back where they apply',
@@ -53,7 +52,7 @@ const app = { id: index.app_id, key: index.key, secret: index.secret };
 
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.http'))) {
   const name = path.basename(file, '.http');
-  if (!LEFT_OUT.includes(name)) writeFixture(path.join(OUT, `${name}.json`), convert(name, parse(file), index.requests[file]));
+  writeFixture(path.join(OUT, `${name}.json`), convert(name, parse(file), index.requests[file]));
 }
 
 function parse(file) {
@@ -79,7 +78,9 @@ function convert(name, raw, { signed_path }) {
   const body = event?.socket_id ? raw.body.replace(event.socket_id, '{{socket_id:a}}') : raw.body;
   const messages = event ? messagesOf(event) : [];
   const channels = messages.length ? [...new Set(messages.map(({ channel }) => channel))] : readChannels(raw.path, name);
-  const subscribers = event?.socket_id ? ['a', 'b'] : ['a'];
+  const terminated = raw.path.match(/\/users\/([^/]+)\/terminate_connections$/)?.[1];
+  const isAboutUser = channels.some(isUserChannel);
+  const subscribers = event?.socket_id || isAboutUser ? ['a', 'b'] : ['a'];
   const path_ = raw.path === signed_path ? {} : { signed_path };
   return {
     shows: `${name.startsWith('l8') ? 'Laravel 8' : 'Laravel 12'}: ${SHOWS[name] ?? titleOf(name)}`,
@@ -102,7 +103,8 @@ function convert(name, raw, { signed_path }) {
       ...subscribers
         .filter((on) => !(event?.socket_id && on === 'a'))
         .flatMap((on) => messages.map((message) => ({ on, receive: deliver(message) })))
-        .filter(({ receive }) => !receive.channel.startsWith('#')),
+        .filter(({ on, receive }) => !isUserChannel(receive.channel) || receive.channel === userChannel(userOf(on))),
+      ...subscribers.filter((on) => String(userOf(on)) === terminated).flatMap(terminate),
     ],
   };
 }
@@ -127,11 +129,47 @@ function deliver({ event, channel, data }) {
 function readChannels(pathname, name) {
   const named = pathname.match(/\/channels\/([^/]+)/);
   if (named) return [named[1]];
+  const user = pathname.match(/\/users\/([^/]+)/);
+  if (user) return [userChannel(user[1])];
   return name === 'l12-get-channels' ? ['presence-room.7', 'lab-public'] : ['lab-public'];
 }
 
+/** The connections' users are 3, 4, … */
+function userOf(on) {
+  return on.charCodeAt(0) - 'a'.charCodeAt(0) + 3;
+}
+
+function userChannel(user) {
+  return `#server-to-user-${user}`;
+}
+
+function isUserChannel(channel) {
+  return channel.startsWith(userChannel(''));
+}
+
+/** A client that signs in, and asks for its own channel as pusher-js does. */
+function signIn(on) {
+  const channel = userChannel(userOf(on));
+  const user_data = JSON.stringify({ id: String(userOf(on)), user_info: info(userOf(on)) });
+  const signin = { event: 'pusher:signin', data: { auth: `${app.key}:{{signature}}`, user_data } };
+  return [
+    { on, send: new RawJson(JSON.stringify(signin)) },
+    { on, receive: { event: 'pusher:signin_success', data: { user_data } } },
+    { on, send: new RawJson(JSON.stringify({ event: 'pusher:subscribe', data: { auth: '', channel } })) },
+    { on, receive: { event: 'pusher_internal:subscription_succeeded', channel, data: '{}' } },
+  ];
+}
+
+function terminate(on) {
+  const message = 'You got disconnected by the app.';
+  return [
+    { on, receive: { event: 'pusher:error', data: { code: 4009, message } } },
+    { on, closed: { code: 4009, reason: message } },
+  ];
+}
+
 function subscribe(on, channels, subscribers) {
-  const user = subscribers.indexOf(on) + 3;
+  const user = userOf(on);
   return [
     { on, connect: { path: `/app/${app.key}?protocol=7&client=js&version=8.6.0&flash=false` } },
     {
@@ -141,7 +179,8 @@ function subscribe(on, channels, subscribers) {
         data: `{"socket_id":"{{socket_id:${on}}}","activity_timeout":30}`,
       },
     },
-    ...channels.filter((channel) => !channel.startsWith('#')).flatMap((channel) => [
+    ...(channels.some(isUserChannel) ? signIn(on) : []),
+    ...channels.filter((channel) => !isUserChannel(channel)).flatMap((channel) => [
       { on, send: new RawJson(JSON.stringify({ event: 'pusher:subscribe', data: subscription(channel, user) })) },
       { on, receive: { event: 'pusher_internal:subscription_succeeded', channel, data: members(channel, user) } },
       // Whoever is there already hears of a new member.

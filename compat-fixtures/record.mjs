@@ -28,6 +28,8 @@ const PYSHER = `Pysher ${pythonVersion('Pysher')}`;
 /** who hears what a server SDK publishes */
 const SUBSCRIBER = PUSHER_CLIENTS[0];
 const DATA = { id: 42, note: 'naïve / "quoted"' };
+const WATCHLIST_ON = { RESOUND_APP_DEFAULTS_WATCHLIST: 'true', RESOUND_APP_DEFAULTS_WATCHLIST_GRACE_MS: '100' };
+const COUNTS_ON = { RESOUND_APP_DEFAULTS_SUBSCRIPTION_COUNT: 'true' };
 
 const cases = [...clientCases(), ...nodeSdkCases(), ...pythonSdkCases(), ...pysherCases()];
 const wanted = process.argv[2] ?? '';
@@ -41,8 +43,8 @@ function pythonVersion(name) {
   return pins.match(new RegExp(`^${name}==(.*)$`, 'm'))[1];
 }
 
-async function record({ file, shows, client, run }) {
-  const server = await startResound();
+async function record({ file, shows, client, env, run }) {
+  const server = await startResound({ env });
   const proxy = await new RecordingProxy(server).start();
   // Auth endpoints sign themselves and are no part of the recording.
   const backend = await startBackend(server);
@@ -51,7 +53,7 @@ async function record({ file, shows, client, run }) {
     await run({ proxy, server, backend, sdk: nodeSdk(proxy), keep: (connection) => (open.push(connection), connection) });
     const steps = proxy.conversation();
     proxy.recording = false;
-    writeFixture(path.join(HERE, file), { shows, client, app: APP, steps });
+    writeFixture(path.join(HERE, file), { shows, client, app: APP, env, steps });
   } catch (error) {
     throw new Error(`${file}: ${error.message}`, { cause: error });
   } finally {
@@ -70,10 +72,11 @@ function clientCases() {
     ...ECHO_CLIENTS.map((client) => ({ ...client, connect: connectEcho })),
   ];
   return libraries.flatMap((library) => {
-    const named = (name, shows, run) => ({
+    const named = (name, shows, run, env) => ({
       file: `clients/${library.slug}-${name}.json`,
       shows,
       client: library.name,
+      env,
       run: (context) =>
         run({
           ...context,
@@ -93,8 +96,20 @@ function clientCases() {
       named('auth-refused', 'the auth endpoint refuses, so the client asks the server for nothing', refusedAuth),
       named('unsubscribe', 'nothing more arrives of a channel that was left', unsubscribe),
       named('unknown-key', 'an unknown app key is refused with 4001', unknownKey),
+      // Users and counts are pusher-js' own; Echo only passes them on.
+      ...(library.Echo ? [] : userCases(named)),
     ];
   });
+}
+
+function userCases(named) {
+  return [
+    named('user-signin', 'signs in, subscribes to its own channel and receives an event to the user', userEvents),
+    named('user-signin-forged', 'a forged sign-in is answered with an error and the connection stays open', forgedSignIn),
+    named('user-watchlist', 'who is online at the sign-in, who comes and who goes', watchlist, WATCHLIST_ON),
+    named('user-terminated', "4009 closes a user's connections and no others", terminated),
+    named('subscription-count', 'the count follows who comes and goes, after the answer to a subscription', counts, COUNTS_ON),
+  ];
 }
 
 function connectAny(library, { proxy, backend, keep }, options) {
@@ -204,7 +219,77 @@ async function unsubscribe({ connect, sdk }) {
 
 async function unknownKey({ connectAnyhow, proxy }) {
   connectAnyhow({ key: 'nobody' });
-  await until(() => proxy.steps.some((step) => step.closed), 'the server closes');
+  await closedByServer({ proxy }, 1);
+}
+
+/** Connects and signs in; `watched` are the ids the user watches. */
+async function signIn({ connect, backend }, user, watched) {
+  const headers = { 'X-User': user, ...(watched && { 'X-Watchlist': watched.join() }) };
+  const userAuthentication = { endpoint: `${backend.url}/broadcasting/user-auth`, headers, transport: 'ajax' };
+  const connection = await connect({ user, userAuthentication });
+  connection.messages = new Inbox(`messages to ${user}`);
+  connection.pusher.user.bind('message', connection.messages.push);
+  connection.changes = new Inbox(`watchlist of ${user}`);
+  for (const name of ['online', 'offline']) connection.pusher.user.watchlist.bind(name, connection.changes.push);
+  connection.pusher.signin();
+  await until(() => connection.pusher.user.serverToUserChannel?.subscribed, `${user} is signed in`);
+  return connection;
+}
+
+async function userEvents(context) {
+  const tabs = [await signIn(context, 'ann'), await signIn(context, 'ann')];
+  await signIn(context, 'bob');
+  await context.sdk.sendToUser('ann', 'message', DATA);
+  for (const { messages } of tabs) await messages.take(1);
+}
+
+async function forgedSignIn({ connect, proxy }) {
+  const forger = nodeSdk(proxy, { secret: 'wrong' });
+  const customHandler = ({ socketId }, answer) => answer(null, forger.authenticateUser(socketId, { id: 'ann' }));
+  const { pusher } = await connect({ userAuthentication: { customHandler } });
+  const errors = new Inbox('errors');
+  pusher.connection.bind('error', errors.push);
+  pusher.signin();
+  await errors.take(1);
+  await subscribeAs({ pusher }, 'still-here');
+}
+
+async function watchlist(context) {
+  await signIn(context, 'bob');
+  const ann = await signIn(context, 'ann', ['bob', 'cat']);
+  await ann.changes.take(2);
+  const cat = await signIn(context, 'cat');
+  await ann.changes.take(3);
+  cat.pusher.disconnect();
+  await ann.changes.take(4);
+}
+
+async function terminated(context) {
+  for (const user of ['ann', 'ann', 'bob']) await signIn(context, user);
+  await context.sdk.terminateUserConnections('ann');
+  await closedByServer(context, 2);
+}
+
+function closedByServer({ proxy }, count) {
+  return until(() => proxy.steps.filter((step) => step.closed).length === count, `the server closes ${count} connections`);
+}
+
+async function counts({ connect }) {
+  const heard = new Inbox('counts');
+  const join = async (user, name) => {
+    const { pusher } = await connect({ user });
+    // Bound before the subscription, whose answer the first count follows.
+    const channel = pusher.subscribe(name);
+    channel.bind('pusher:subscription_count', heard.push);
+    await subscribed(channel);
+    return pusher;
+  };
+  await join('ann', 'private-cache-orders');
+  await heard.take(1);
+  const bob = await join('bob', 'private-cache-orders');
+  await heard.take(3);
+  bob.unsubscribe('private-cache-orders');
+  await heard.take(4);
 }
 
 // Server SDKs: what they send, with a subscriber to see what is delivered.
@@ -219,6 +304,11 @@ async function subscriber({ proxy, backend, keep }, names, user = 'ann') {
     await subscribed(channel);
   }
   return connection;
+}
+
+function signInSubscriber(context, user) {
+  const connect = (options) => connectNext({ ...SUBSCRIBER, connect: connectPusher }, context, options);
+  return signIn({ ...context, connect }, user);
 }
 
 function nodeSdkCases() {
@@ -325,6 +415,24 @@ function sdkCases(named, act) {
         node: (sdk) => sdk.get({ path: '/channels/presence-lobby/users' }),
         python: python('users_info', ['presence-lobby']),
       });
+    }),
+    named('send-to-user', "an event to a user reaches the user's connection only", async (context) => {
+      const { messages } = await signInSubscriber(context, 'ann');
+      await signInSubscriber(context, 'bob');
+      await act(context, {
+        node: (sdk) => sdk.sendToUser('ann', 'message', DATA),
+        python: python('send_to_user', ['ann', 'message', DATA]),
+      });
+      await messages.take(1);
+    }),
+    named('terminate-user', "4009 closes the user's connection only", async (context) => {
+      await signInSubscriber(context, 'ann');
+      await signInSubscriber(context, 'bob');
+      await act(context, {
+        node: (sdk) => sdk.terminateUserConnections('ann'),
+        python: python('terminate_user_connections', ['ann']),
+      });
+      await closedByServer(context, 1);
     }),
     named('refused', 'a reserved event name is answered with a sentence', async (context) => {
       await act(context, {

@@ -55,7 +55,7 @@ export class RecordingProxy {
       run = [];
     };
     for (const step of this.steps) {
-      if (step.receive) run.push(step);
+      if (step.receive || step.closed) run.push(step);
       else {
         flush();
         steps.push(step);
@@ -119,8 +119,7 @@ export class RecordingProxy {
     const message = JSON.parse(text);
     const signature = message.data?.auth?.split(':')[1];
     if (!signature) return this.withSocketIds(text);
-    const { channel, channel_data } = message.data;
-    const signed = [this.socketIds.get(on), channel, ...(channel_data ? [channel_data] : [])].join(':');
+    const signed = `${this.socketIds.get(on)}:${signedPart(message)}`;
     const right = createHmac('sha256', this.app.secret).update(signed).digest('hex');
     const shown = signature === right ? '{{signature}}' : this.forgery(signature);
     return this.withSocketIds(text.replace(signature, shown));
@@ -175,6 +174,12 @@ export class RecordingProxy {
     const headers = ownHeaders({ rawHeaders });
     return { method, path: pathname, query: shownQuery, headers, ...(body.length && { body: shown }) };
   }
+}
+
+/** What is signed of a sign-in or a subscription, after the socket id. */
+function signedPart({ event, data: { user_data, channel, channel_data } }) {
+  if (event === 'pusher:signin') return `:user::${user_data}`;
+  return channel_data ? `${channel}:${channel_data}` : channel;
 }
 
 /** The client's own headers, in its own spelling, without those every connection has. */
