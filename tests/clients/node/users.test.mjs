@@ -70,6 +70,22 @@ for (const client of PUSHER_CLIENTS) {
       }
     });
 
+    test("the Python SDK's authenticate_user signs in as well", async () => {
+      const customHandler = async ({ socketId }, callback) => {
+        const answer = await python('authenticate_user', socketId, { id: id('pia'), user_info: { name: 'Pía' } });
+        callback(null, answer.ok);
+      };
+      const { pusher, close } = connectPusher(client, server, backend, { userAuthentication: { customHandler } });
+      try {
+        await connected(pusher);
+        pusher.signin();
+        await until(() => pusher.user.user_data?.id === id('pia'), 'signed in');
+        assert.deepEqual(pusher.user.user_data.user_info, { name: 'Pía' });
+      } finally {
+        await close();
+      }
+    });
+
     test('a watchlist tells who is online, who comes and who goes', async () => {
       const bob = await signIn(client, id('watched-bob'));
       const ann = await signIn(client, id('watcher'), `${id('watched-bob')},${id('watched-cat')}`);
