@@ -42,19 +42,24 @@ impl Member {
     /// Reads `channel_data` (P-1). A `user_info` of any type passes as the text it came as.
     pub fn parse(channel_data: &str, limits: MemberLimits) -> Result<Member, MemberError> {
         let fields = fields(channel_data).ok_or(MemberError::Invalid)?;
-        let user_id = fields
-            .user_id
-            .and_then(user_id)
-            .filter(|id| id.chars().count() <= limits.user_id_chars_max)
-            .ok_or(MemberError::Invalid)?;
+        let user_id = fields.user_id.and_then(user_id);
         let user_info = fields.user_info.map_or("{}", RawValue::get);
-        if user_info.len() > limits.user_info_bytes_max {
+        Member {
+            user_id: user_id.ok_or(MemberError::Invalid)?.into(),
+            user_info: user_info.into(),
+        }
+        .within(limits)
+    }
+
+    /// The member, if it keeps the limits (P-13, P-14).
+    pub fn within(self, limits: MemberLimits) -> Result<Member, MemberError> {
+        if self.user_id.chars().count() > limits.user_id_chars_max {
+            return Err(MemberError::Invalid);
+        }
+        if self.user_info.len() > limits.user_info_bytes_max {
             return Err(MemberError::UserInfoTooLarge);
         }
-        Ok(Member {
-            user_id: user_id.into(),
-            user_info: user_info.into(),
-        })
+        Ok(self)
     }
 }
 

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Session, signin::check_own_channel};
 use crate::{
+    apps::App,
     directory::Joined,
     frame::Frame,
     protocol::{
@@ -71,7 +72,9 @@ fn check(
             session.link.socket_id(),
             &channel,
         )?;
-        return Ok((channel, Some(Arc::new(signed_in.user.as_member()))));
+        let member = signed_in.user.as_member().within(member_limits(app));
+        let member = member.map_err(|error| no_member(app, &channel, error))?;
+        return Ok((channel, Some(Arc::new(member))));
     }
     if kind.needs_auth() {
         check_channel_auth(
@@ -84,7 +87,10 @@ fn check(
         )?;
     }
     let member = match channel_data {
-        Some(data) if kind.is_presence() => Some(member(session, &channel, data)?),
+        Some(data) if kind.is_presence() => {
+            let member = Member::parse(data, member_limits(app));
+            Some(member.map_err(|error| no_member(app, &channel, error))?)
+        }
         None if kind.is_presence() => {
             return Err(SubscribeError::MissingChannelData(
                 request.channel.to_string(),
@@ -92,26 +98,23 @@ fn check(
         }
         _ => None,
     };
-    Ok((channel, member))
+    Ok((channel, member.map(Arc::new)))
 }
 
-fn member(
-    session: &Session,
-    channel: &ChannelName,
-    channel_data: &str,
-) -> Result<Arc<Member>, SubscribeError> {
-    let limits = MemberLimits {
-        user_id_chars_max: session.app.limits.presence_user_id_chars_max,
-        user_info_bytes_max: session.app.limits.presence_user_info_bytes_max,
-    };
-    Member::parse(channel_data, limits)
-        .map(Arc::new)
-        .map_err(|error| match error {
-            MemberError::Invalid => SubscribeError::InvalidChannelData(channel.as_str().to_owned()),
-            MemberError::UserInfoTooLarge => SubscribeError::UserInfoLimit {
-                bytes_max: limits.user_info_bytes_max,
-            },
-        })
+fn member_limits(app: &App) -> MemberLimits {
+    MemberLimits {
+        user_id_chars_max: app.limits.presence_user_id_chars_max,
+        user_info_bytes_max: app.limits.presence_user_info_bytes_max,
+    }
+}
+
+fn no_member(app: &App, channel: &ChannelName, error: MemberError) -> SubscribeError {
+    match error {
+        MemberError::Invalid => SubscribeError::InvalidChannelData(channel.as_str().to_owned()),
+        MemberError::UserInfoTooLarge => SubscribeError::UserInfoLimit {
+            bytes_max: app.limits.presence_user_info_bytes_max,
+        },
+    }
 }
 
 /// Success again, with the list of now; nobody else notices (S-14).
@@ -206,7 +209,7 @@ fn miss(session: &Session, channel: &ChannelName) {
 /// channels get no event on the channel, since the Java SDK would try to decrypt it.
 fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
     session.log_refusal("a subscription", &error.log_text(channel));
-    if !channel.starts_with("private-encrypted-") {
+    if !ChannelKind::of(channel).is_encrypted() {
         session.send(&server::subscription_error(channel, error));
     }
     session.send(&server::subscription_pusher_error(error));

@@ -217,6 +217,20 @@ async fn p2_a_signed_in_user_is_a_member_without_channel_data() {
         answer["data"],
         r#"{"presence":{"count":1,"ids":["ann"],"hash":{"ann":{"name":"Ann"}}}}"#
     );
+    // the limits of members hold for users too
+    let large = format!(
+        r#"{{"id":"ann","user_info":{{"x":"{}"}}}}"#,
+        "x".repeat(10_240)
+    );
+    signin(&mut ann, &large).await;
+    let auth = ann.auth("presence-large", None);
+    ann.send(
+        json!({"event": "pusher:subscribe", "data": {"channel": "presence-large", "auth": auth}}),
+    )
+    .await;
+    assert_eq!(ann.next().await["event"], "pusher:subscription_error");
+    ann.assert_error(None, "The maximum size for a channel member is 10 KB.")
+        .await;
     // channel_data wins where there is some
     let other = ann
         .subscribe("presence-other", Some(r#"{"user_id":"x"}"#.to_owned()))
