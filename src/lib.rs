@@ -15,29 +15,32 @@
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
 //! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket |
-//! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm |
+//! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
-//! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, users, cached events |
-//! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once |
+//! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
+//! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once; `api/once.rs` uses it |
+//! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
 //! | [`broker`] | how an event reaches other nodes; today there is only [`local`](broker::local) |
-//! | [`protocol`] | Pusher protocol 7, pure: names, messages, errors, signatures; all we say is written here into frames |
+//! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
 //!
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome, health -> config
+//! main -> cli, welcome, health -> config -> log
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
 //!                         \-------------> hub
+//! session, node, directory -> webhook (raise and forget)
+//! api, node -> idempotency
 //! everything may use: apps, protocol -> frame
 //! ```
 //!
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
 //! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
-//! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. `node.directory()` is for reading and for subscriptions;
-//! events go through [`Node::publish`](node::Node::publish).
+//! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is
+//! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish).
 //!
 //! # Where state lives
 //!
@@ -48,18 +51,24 @@
 //! | sockets and subscribers of a worker | [`Hub`](hub::Hub) (thread local, made with the worker) | `RefCell`, one thread |
 //! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
+//! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
 //! | connections: all, and of each app | [`Node`](node::Node), counted by permits that live as long as their socket | atomics |
 //! | apps and settings | [`Node`](node::Node) | immutable |
 //!
 //! # Invariants
 //!
-//! - No lock is held across an `await`, and no two at once. The directory and the idempotency keys have the only ones; an
-//!   event without a key takes one, its channel's shard.
+//! - No lock is held across an `await`, and no two at once. The directory's shards and the idempotency table are the only
+//!   ones while serving; an event without a key takes one, its channel's shard. All that concerns a user (his channel, his
+//!   watchers) is in one shard.
 //! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
 //!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
 //! - No queue without a limit and an owner who decides what happens at it: outbox → closed with 4100; inbox → publishers
-//!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same.
+//!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same;
+//!   webhooks → dropped and counted.
+//! - Webhooks are raised under the channel's shard lock where order matters, and raising never waits. Events of one channel
+//!   take one lane of each endpoint.
+//! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
 //! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
 //!   `data` is never parsed and written again.
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
@@ -74,7 +83,8 @@
 //! 2. `api/signed.rs`: `Signed` finds the app, reads the body within its limit, checks key, time, MD5 and HMAC. The endpoint
 //!    only ever sees a request that is allowed.
 //! 3. `api/events.rs`: `trigger` checks the event, calls [`Node::publish`](node::Node::publish) for each channel, answers
-//!    `{}` or the counts asked for (with an idempotency key: what it answered before). It doesn't wait for sockets.
+//!    `{}` or the counts asked for. With an idempotency key `api/once.rs` answers a repeated request like the first. It
+//!    doesn't wait for sockets.
 //! 4. `node.rs`: `publish` has `protocol/server.rs` write the event once into a [`Frame`](frame::Frame) and gives it to the
 //!    broker, which alone hands it straight on. While a worker has no room it waits for some.
 //! 5. `directory.rs`: under the channel's shard lock, keeps the event if the kind is cached, and pushes one `Deliver` into
@@ -95,7 +105,7 @@
 //!    replies into this socket's own outbox.
 //! 4. Back in `connection.rs` the same poll goes on to its write half: confirmation and cached event leave in one write.
 //!
-//! Where to add a channel kind, an endpoint, a setting, a message or a code: `CONTRIBUTING.md`.
+//! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
 pub mod api;
 pub mod apps;

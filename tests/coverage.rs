@@ -2,13 +2,14 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// The numbers of each part's rules, in the order of the table.
-const RULES: [(char, &[std::ops::RangeInclusive<u32>]); 6] = [
+const RULES: [(char, &[std::ops::RangeInclusive<u32>]); 7] = [
     ('C', &[1..=38]),
     ('S', &[1..=31]),
     ('P', &[1..=15]),
     ('E', &[1..=12]),
     ('U', &[1..=8, 10..=17, 20..=24, 30..=31]),
     ('H', &[1..=36]),
+    ('W', &[1..=14]),
 ];
 
 fn file(path: &str) -> Option<String> {
@@ -44,6 +45,7 @@ fn source(module: &str) -> Option<String> {
     let path = module.replace("::", "/");
     let inline = path.strip_suffix("/tests").unwrap_or(&path);
     [
+        format!("tests/{path}.test.mjs"),
         format!("tests/{path}.rs"),
         format!("src/{path}.rs"),
         format!("src/{inline}.rs"),
@@ -59,7 +61,10 @@ fn every_test_that_is_named_exists() {
         .map(|(_, test)| test)
         .filter(|test| {
             let (module, name) = test.rsplit_once("::").expect("a path");
-            let definition = format!("fn {name}()");
+            let definition = match module.starts_with("clients::") {
+                true => format!("test('{name}'"),
+                false => format!("fn {name}()"),
+            };
             !source(module).is_some_and(|text| text.contains(&definition))
         })
         .collect();
