@@ -1,5 +1,5 @@
-//! Directory: what must be true across workers: who has subscribers, how many, who is present, the cached event. Holds
-//! the process's only locks, one at a time and never across an `await`; commands go into the hubs' inboxes under the
+//! Directory: what must be true across workers: who has subscribers, how many, who is present, the cached event. Its
+//! locks are taken one at a time and never across an `await`; commands go into the hubs' inboxes under the
 //! channel's lock, so that every worker sees one order.
 
 mod cache;
