@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::Session;
+use super::{Session, subscribe::leave};
 use crate::{
     hub::inbox::ChannelKey,
     protocol::{
@@ -155,13 +155,5 @@ pub fn sign_out(session: &mut Session) {
         return;
     };
     unwatch(session, watching);
-    let key = own_channel(session, &user);
-    session.hub.unsubscribe(&key, session.key);
-    session.node.directory().leave(
-        &session.app,
-        &key,
-        session.hub.worker(),
-        None,
-        Instant::now(),
-    );
+    leave(session, &ChannelName::server_to_user(&user.id), None);
 }

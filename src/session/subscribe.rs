@@ -232,7 +232,8 @@ pub fn leave_all(session: &mut Session) {
     }
 }
 
-fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
+/// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
+pub fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
     let key = session.channel_key(channel);
     session.hub.unsubscribe(&key, session.key);
     session.node.directory().leave(
