@@ -4,6 +4,7 @@
 //! reads files or variables, and nothing is changed after [`load`].
 mod apps;
 mod error;
+mod laravel;
 mod layers;
 mod section;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod variables;
 mod webhooks;
 
 pub use error::ConfigError;
+pub use laravel::{Browser, LaravelApp};
 
 use crate::{
     apps::App,
@@ -43,6 +45,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
+    /// the Laravel project the server was started in, if it is one
+    pub laravel: Option<LaravelApp>,
 }
 
 /// One setting as `resound config` shows it.
@@ -240,6 +244,7 @@ fn check(
         webhook,
         log,
         warnings,
+        laravel: None,
     })
 }
 

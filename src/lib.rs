@@ -11,6 +11,7 @@
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
+//! | [`peer`] | who is at the other end of a connection, as its listener saw it |
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
@@ -119,6 +120,7 @@ pub mod hub;
 pub mod idempotency;
 pub mod log;
 pub mod node;
+pub mod peer;
 pub mod protocol;
 pub mod server;
 pub mod session;
