@@ -1,4 +1,4 @@
-//! What the Laravel app beside the server says of itself: how PHP and browsers are to reach the server (laravel.md 1.2).
+//! What the Laravel app beside the server says of itself: how PHP and browsers are to reach the server (where PHP posts and where browsers connect are two pairs of variables).
 
 use std::path::PathBuf;
 
