@@ -53,8 +53,8 @@
 //! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
-//! | connections: all, and of each app | [`Node`](node::Node), counted by permits that live as long as their socket | atomics |
-//! | apps and settings | [`Node`](node::Node) | immutable |
+//! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
+//! | apps and settings | [`Node`](node::Node) | immutable, swapped whole by a reload; a session looks for a new version with each message |
 //!
 //! # Invariants
 //!
