@@ -98,7 +98,7 @@ pub struct HubSettings {
     pub cached_events_max: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishSettings {
     /// how long a repeated idempotency key gets the first answer; zero = keys are ignored
     pub idempotency_window: Duration,

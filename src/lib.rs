@@ -9,6 +9,7 @@
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it |
@@ -122,6 +123,7 @@ pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod reload;
 pub mod server;
 pub mod session;
 pub mod socket;

@@ -2,6 +2,7 @@
 
 mod bind;
 pub mod limits;
+mod reload;
 mod signals;
 
 use std::{
@@ -18,7 +19,11 @@ use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-pub use self::{bind::BindError, signals::StopSignals};
+pub use self::{
+    bind::BindError,
+    reload::{ReloadSignal, reload_on},
+    signals::StopSignals,
+};
 use crate::{
     api,
     config::Settings,
