@@ -113,6 +113,7 @@ pub mod api;
 pub mod apps;
 pub mod broker;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod directory;
 pub mod frame;

@@ -1,0 +1,569 @@
+//! One channel as a node knows it: its own subscribers, and what they have been told.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    core::{Answer, Ask, Call, Event, Happening, Message, Output},
+    scripts::{Joined, Left, Registered},
+};
+use crate::{
+    hub::inbox::{ChannelKey, WorkerId},
+    protocol::presence::Member,
+};
+
+/// How far the channel is connected with the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// not at all: nobody here is subscribed, or Redis is away
+    #[default]
+    Apart,
+    /// Redis was asked for the channel's messages
+    Subscribing,
+    /// what happens to the channel is heard
+    Live,
+}
+
+/// A message on its way to the subscribers here.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) sequence: u64,
+    pub(super) what: What,
+}
+
+/// What the local subscribers are to be told.
+#[derive(Clone, Debug)]
+pub enum What {
+    Event(Arc<Event>),
+    MemberAdded(Arc<Member>),
+    MemberRemoved(Arc<str>),
+    Count(u32),
+    /// a number that was given to nothing
+    Nothing,
+}
+
+/// An ask that Redis is working on, or that waits for its turn.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) ask: Ask,
+    /// of an event: its number among this node's events on the channel
+    pub(super) number: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Channel {
+    pub(super) phase: Phase,
+    /// subscribers of each worker that has some
+    pub(super) workers: Vec<(WorkerId, u32)>,
+    /// members with connections here
+    own: HashMap<Arc<str>, (Arc<Member>, u32)>,
+    /// everybody on a presence channel, as all subscribers here have been told
+    pub(super) present: HashMap<Arc<str>, Arc<Member>>,
+    /// of the last message that the subscribers here were given
+    pub(super) sequence: u64,
+    /// every message until `sequence` has come, and the next one follows it
+    pub(super) is_synced: bool,
+    pub(super) waiting: VecDeque<Pending>,
+    pub(super) on_way: Vec<Pending>,
+    /// joins that Redis has taken at this sequence, of which the messages until then haven't come yet
+    arriving: VecDeque<(u64, Pending)>,
+    /// a registration is on its way, alone
+    pub(super) is_registering: bool,
+    /// must register before anything else is asked of Redis
+    pub(super) is_to_register: bool,
+    /// messages that came before it is known where they belong
+    held: Vec<Told>,
+    /// the last event of each other process, by number: one that comes again is known by it
+    numbers: HashMap<Arc<str>, u64>,
+    /// the last of our own events that the subscribers here got
+    own_seen: u64,
+    /// subscriptions in the whole cluster, as last heard
+    total: u32,
+    tell_count: bool,
+}
+
+impl Channel {
+    /// Nothing is on its way, waits or must be made up for.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.waiting.is_empty()
+            && self.on_way.is_empty()
+            && self.arriving.is_empty()
+            && !self.is_registering
+            && !self.is_to_register
+    }
+
+    /// Whether anybody here is or will be a subscriber.
+    pub(super) fn has_anybody(&self) -> bool {
+        !self.workers.is_empty() || !self.arriving.is_empty()
+    }
+
+    /// Takes what waits, up to so many, as far as it may go out now.
+    pub(super) fn next_calls(&mut self, max: usize) -> Vec<Call> {
+        let mut calls = Vec::new();
+        while calls.len() < max
+            && let Some(pending) = self.waiting.front()
+        {
+            let is_join = matches!(pending.ask, Ask::Join { .. });
+            if is_join && self.phase != Phase::Live {
+                break;
+            }
+            calls.push(pending.call(!self.is_synced));
+            self.on_way.extend(self.waiting.pop_front());
+        }
+        calls
+    }
+
+    /// What Redis should have of this node: who is here, and who is arriving.
+    pub(super) fn registration(&self) -> Call {
+        let mut members = self.own.clone();
+        for (_, pending) in &self.arriving {
+            if let Ask::Join {
+                member: Some(member),
+                ..
+            } = &pending.ask
+            {
+                let id = member.user_id.clone();
+                members.entry(id).or_insert_with(|| (member.clone(), 0)).1 += 1;
+            }
+        }
+        let here: u32 = self.workers.iter().map(|(_, count)| count).sum();
+        let arriving = u32::try_from(self.arriving.len()).unwrap_or(u32::MAX);
+        Call::Register {
+            subscriptions: here.saturating_add(arriving),
+            seen: self.sequence,
+            members: members.into_values().collect(),
+            tell_count: self.tell_count,
+        }
+    }
+
+    /// Whether this is an event that the subscribers here have got already; notes it if not.
+    pub(super) fn has_seen(&mut self, message: &Message, origin: &str) -> bool {
+        if !matches!(message.what, What::Event(_)) {
+            return false;
+        }
+        let last = if *message.origin == *origin {
+            &mut self.own_seen
+        } else {
+            self.numbers.entry(message.origin.clone()).or_default()
+        };
+        if message.number <= *last {
+            return true;
+        }
+        *last = message.number;
+        false
+    }
+
+    /// A message has come. If others are missing before it, what the node has must be registered anew.
+    pub(super) fn hear(&mut self, key: &ChannelKey, told: Told, out: &mut Vec<Output>) {
+        if !self.is_synced {
+            self.held.push(told);
+        } else if told.sequence == self.sequence + 1 {
+            self.tell(key, told, out);
+            self.let_in(key, out);
+        } else if told.sequence > self.sequence {
+            self.lose_touch();
+            self.held.push(told);
+        }
+    }
+
+    /// From now on it isn't known what was missed, until the channel is registered again.
+    pub(super) fn lose_touch(&mut self) {
+        self.is_synced = false;
+        self.is_to_register = true;
+    }
+
+    /// From this sequence on every message is known to come. What came before its turn is told now.
+    fn sync(&mut self, key: &ChannelKey, sequence: u64, out: &mut Vec<Output>) {
+        self.is_synced = true;
+        self.sequence = self.sequence.max(sequence);
+        self.let_in(key, out);
+        for told in std::mem::take(&mut self.held) {
+            self.hear(key, told, out);
+        }
+    }
+
+    /// Tells the subscribers here. Members come and go only once, whoever says so.
+    fn tell(&mut self, key: &ChannelKey, told: Told, out: &mut Vec<Output>) {
+        let is_news = match &told.what {
+            What::MemberAdded(member) => {
+                let before = self.present.insert(member.user_id.clone(), member.clone());
+                before.is_none()
+            }
+            What::MemberRemoved(user_id) => self.present.remove(user_id).is_some(),
+            What::Count(total) => {
+                self.total = *total;
+                true
+            }
+            What::Event(_) => true,
+            What::Nothing => false,
+        };
+        self.sequence = self.sequence.max(told.sequence);
+        if is_news && !self.workers.is_empty() {
+            out.push(Output::Tell {
+                channel: key.clone(),
+                workers: self.workers.iter().map(|(worker, _)| *worker).collect(),
+                position: told.sequence,
+                what: told.what,
+            });
+        }
+    }
+
+    /// Redis is away: nothing more will come of what was on its way. Returns what must be done without it.
+    pub(super) fn part(&mut self, key: &ChannelKey, out: &mut Vec<Output>) -> Vec<Pending> {
+        for told in std::mem::take(&mut self.held) {
+            if let What::Event(_) = told.what {
+                let sequence = self.sequence + 1;
+                self.tell(key, Told { sequence, ..told }, out);
+            }
+        }
+        self.phase = Phase::Apart;
+        self.is_registering = false;
+        // Whatever Redis has of us there: who knows.
+        self.lose_touch();
+        let arriving = std::mem::take(&mut self.arriving);
+        let on_way = std::mem::take(&mut self.on_way);
+        let waiting = std::mem::take(&mut self.waiting);
+        let arriving = arriving.into_iter().map(|(_, pending)| pending);
+        arriving.chain(on_way).chain(waiting).collect()
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        key: &ChannelKey,
+        pending: Pending,
+        answer: Answer,
+        out: &mut Vec<Output>,
+    ) {
+        match (&pending.ask, answer) {
+            (&Ask::Join { worker, ticket, .. }, Answer::Joined(Joined::Full)) => {
+                out.push(Output::Full { worker, ticket });
+            }
+            (
+                Ask::Join { member, .. },
+                Answer::Joined(Joined::Yes {
+                    sequence,
+                    subscriptions,
+                    is_new_member,
+                    members,
+                }),
+            ) => {
+                if subscriptions == 1 {
+                    out.push(Output::Happened(key.clone(), Happening::Occupied));
+                }
+                if let (true, Some(member)) = (is_new_member, member) {
+                    let added = Happening::MemberAdded(member.user_id.clone());
+                    out.push(Output::Happened(key.clone(), added));
+                }
+                self.total = subscriptions;
+                // Nobody else is there, or was: everything begins with this one.
+                let is_first = subscriptions == 1;
+                let members = match member {
+                    Some(member) if is_first => vec![member.clone()],
+                    _ => members
+                        .iter()
+                        .filter_map(|text| parse_member(text))
+                        .collect(),
+                };
+                self.arriving.push_back((sequence, pending));
+                if is_first || (!self.is_synced && !self.is_to_register) {
+                    self.list(members);
+                    self.sync(key, sequence, out);
+                } else {
+                    self.let_in(key, out);
+                }
+            }
+            (
+                Ask::Leave {
+                    worker, user_id, ..
+                },
+                Answer::Left(left),
+            ) => self.left(key, *worker, user_id.clone(), &left, out),
+            (&Ask::Publish { ticket, .. }, Answer::Published(published)) => {
+                if let Some(ticket) = ticket {
+                    out.push(Output::Published {
+                        ticket,
+                        subscriptions: published.subscriptions,
+                    });
+                }
+            }
+            // what Redis answers has the form of the question: see the scripts
+            _ => {}
+        }
+    }
+
+    fn list(&mut self, members: Vec<Arc<Member>>) {
+        let by_id = members.into_iter().map(|m| (m.user_id.clone(), m));
+        self.present = by_id.collect();
+    }
+
+    /// Lets those in of whom everybody here has been told.
+    fn let_in(&mut self, key: &ChannelKey, out: &mut Vec<Output>) {
+        while self.is_synced
+            && let Some((sequence, _)) = self.arriving.front()
+            && *sequence <= self.sequence
+            && let Some((_, pending)) = self.arriving.pop_front()
+        {
+            self.admit(key, pending, out);
+        }
+    }
+
+    fn admit(&mut self, key: &ChannelKey, pending: Pending, out: &mut Vec<Output>) {
+        let Ask::Join {
+            worker,
+            ticket,
+            member,
+            tell_count,
+            ..
+        } = pending.ask
+        else {
+            return;
+        };
+        self.tell_count = tell_count;
+        self.add(worker, member.as_ref());
+        out.push(Output::Joined {
+            channel: key.clone(),
+            worker,
+            ticket,
+            since: self.sequence,
+            members: match member {
+                Some(_) => self.present.values().cloned().collect(),
+                None => Vec::new(),
+            },
+        });
+    }
+
+    fn left(
+        &mut self,
+        key: &ChannelKey,
+        worker: WorkerId,
+        user_id: Option<Arc<str>>,
+        left: &Left,
+        out: &mut Vec<Output>,
+    ) {
+        self.subtract(worker, user_id.as_deref());
+        if left.sequence.is_none() {
+            return;
+        }
+        self.total = left.subscriptions;
+        if let (true, Some(user_id)) = (left.has_member_left, user_id) {
+            let removed = Happening::MemberRemoved(user_id);
+            out.push(Output::Happened(key.clone(), removed));
+        }
+        if left.subscriptions == 0 {
+            out.push(Output::Happened(key.clone(), Happening::Vacated));
+        }
+    }
+
+    /// What this node has is known to Redis again: tells the subscribers here what they have missed of the members.
+    pub(super) fn registered(
+        &mut self,
+        key: &ChannelKey,
+        registered: Registered,
+        out: &mut Vec<Output>,
+    ) {
+        self.is_registering = false;
+        self.is_to_register = false;
+        let sequence = registered.sequence.unwrap_or(self.sequence);
+        let (before, after) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|told| told.sequence <= sequence);
+        self.held = after;
+        for told in before {
+            // the members are in the list
+            if let What::Event(_) = told.what {
+                self.tell(key, told, out);
+            }
+        }
+        let members = registered
+            .members
+            .iter()
+            .filter_map(|text| parse_member(text));
+        let members: HashMap<Arc<str>, Arc<Member>> = members
+            .map(|member| (member.user_id.clone(), member))
+            .collect();
+        let mut changes: Vec<What> = Vec::new();
+        let gone = self.present.keys().filter(|id| !members.contains_key(*id));
+        changes.extend(gone.cloned().map(What::MemberRemoved));
+        let new = members
+            .values()
+            .filter(|member| !self.present.contains_key(&member.user_id));
+        changes.extend(new.cloned().map(What::MemberAdded));
+        for what in changes {
+            self.tell(key, Told { sequence, what }, out);
+        }
+        self.total = registered.subscriptions;
+        if registered.missed > 0 {
+            out.push(Output::Missed(registered.missed));
+        }
+        self.happened(key, &registered, out);
+        if self.has_anybody() {
+            self.sync(key, sequence, out);
+        } else {
+            // The next to join is told who is there.
+            self.held.clear();
+        }
+    }
+
+    fn happened(&self, key: &ChannelKey, registered: &Registered, out: &mut Vec<Output>) {
+        let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
+        if !registered.was_occupied && registered.subscriptions > 0 {
+            tell(Happening::Occupied);
+        }
+        for user_id in &registered.went {
+            tell(Happening::MemberRemoved(user_id.as_str().into()));
+        }
+        for user_id in &registered.came {
+            tell(Happening::MemberAdded(user_id.as_str().into()));
+        }
+        if registered.was_occupied && registered.subscriptions == 0 {
+            tell(Happening::Vacated);
+        }
+    }
+
+    /// What Redis would do, done with what is known here.
+    pub(super) fn alone(&mut self, key: &ChannelKey, pending: Pending, out: &mut Vec<Output>) {
+        match pending.ask {
+            Ask::Join {
+                worker,
+                ticket,
+                member,
+                members_max,
+                tell_count,
+            } => {
+                let is_new = member
+                    .as_ref()
+                    .filter(|member| !self.present.contains_key(&member.user_id));
+                if is_new.is_some() && members_max > 0 && self.present.len() >= members_max as usize
+                {
+                    out.push(Output::Full { worker, ticket });
+                    return;
+                }
+                if let Some(member) = is_new.cloned() {
+                    self.tell_next(key, What::MemberAdded(member), out);
+                }
+                let join = Ask::Join {
+                    worker,
+                    ticket,
+                    member,
+                    members_max,
+                    tell_count,
+                };
+                self.admit(
+                    key,
+                    Pending {
+                        ask: join,
+                        number: 0,
+                    },
+                    out,
+                );
+            }
+            Ask::Leave {
+                worker, user_id, ..
+            } => {
+                self.subtract(worker, user_id.as_deref());
+                if let Some(user_id) = user_id
+                    && !self.own.contains_key(&user_id)
+                {
+                    self.tell_next(key, What::MemberRemoved(user_id), out);
+                }
+            }
+            Ask::Publish { ticket, event } => {
+                if pending.number > self.own_seen {
+                    self.own_seen = pending.number;
+                    self.tell_next(key, What::Event(event), out);
+                }
+                if let Some(ticket) = ticket {
+                    let subscriptions = self.workers.iter().map(|(_, count)| count).sum();
+                    out.push(Output::Published {
+                        ticket,
+                        subscriptions,
+                    });
+                }
+            }
+        }
+    }
+
+    fn tell_next(&mut self, key: &ChannelKey, what: What, out: &mut Vec<Output>) {
+        let sequence = self.sequence + 1;
+        self.tell(key, Told { sequence, what }, out);
+    }
+
+    fn add(&mut self, worker: WorkerId, member: Option<&Arc<Member>>) {
+        match self.workers.iter_mut().find(|(known, _)| *known == worker) {
+            Some((_, count)) => *count += 1,
+            None => self.workers.push((worker, 1)),
+        }
+        if let Some(member) = member {
+            let own = self.own.entry(member.user_id.clone());
+            let (known, connections) = own.or_insert_with(|| (member.clone(), 0));
+            *known = member.clone();
+            *connections += 1;
+        }
+    }
+
+    fn subtract(&mut self, worker: WorkerId, user_id: Option<&str>) {
+        if let Some(at) = self.workers.iter().position(|(known, _)| *known == worker) {
+            self.workers[at].1 -= 1;
+            if self.workers[at].1 == 0 {
+                self.workers.swap_remove(at);
+            }
+        }
+        if let Some(user_id) = user_id
+            && let Some((_, connections)) = self.own.get_mut(user_id)
+        {
+            *connections -= 1;
+            if *connections == 0 {
+                self.own.remove(user_id);
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// `list`: whether the answer to a join must name all members.
+    fn call(&self, list: bool) -> Call {
+        match &self.ask {
+            Ask::Join {
+                member,
+                members_max,
+                tell_count,
+                ..
+            } => Call::Join {
+                member: member.clone(),
+                members_max: *members_max,
+                tell_count: *tell_count,
+                list,
+            },
+            Ask::Leave {
+                user_id,
+                tell_count,
+                ..
+            } => Call::Leave {
+                user_id: user_id.clone(),
+                tell_count: *tell_count,
+            },
+            Ask::Publish { event, .. } => Call::Publish {
+                number: self.number,
+                event: event.clone(),
+            },
+        }
+    }
+}
+
+/// A member as Redis keeps it: the length of the user id, the id, the user info.
+pub fn member_text(member: &Member) -> String {
+    let (id, info) = (&member.user_id, &member.user_info);
+    format!("{} {id}{info}", id.len())
+}
+
+/// The reverse of [`member_text`].
+pub fn parse_member(text: &str) -> Option<Arc<Member>> {
+    let (length, rest) = text.split_once(' ')?;
+    let (id, info) = rest.split_at_checked(length.parse().ok()?)?;
+    Some(Arc::new(Member {
+        user_id: id.into(),
+        user_info: info.into(),
+    }))
+}

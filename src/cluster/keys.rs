@@ -1,0 +1,87 @@
+//! What everything is called in Redis. All of one channel is in one slot of a Redis Cluster, by the braces in its names.
+
+use crate::protocol::channel::ChannelName;
+
+/// Names with one prefix in front, so that several clusters can share a Redis.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    prefix: String,
+}
+
+/// The names of one channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelKeys {
+    /// `prefix:{app:channel}`: what its messages are published to
+    pub topic: String,
+    /// hash: `sequence`, `total`, `of|NODE`
+    pub state: String,
+    /// hash: connections of a member on a node (`NODE|USER`), nodes a member is on (`|USER`)
+    pub connections: String,
+    /// hash: member by user id
+    pub members: String,
+    /// the last event of a cache channel
+    pub cached: String,
+}
+
+impl Keys {
+    pub fn new(prefix: &str) -> Keys {
+        // braces would decide over the slot of everything
+        let prefix = prefix.replace(['{', '}'], "-");
+        Keys { prefix }
+    }
+
+    pub fn channel(&self, app_id: &str, channel: &ChannelName) -> ChannelKeys {
+        let topic = format!("{}:{{{app_id}:{}}}", self.prefix, channel.as_str());
+        ChannelKeys {
+            state: format!("{topic}:state"),
+            connections: format!("{topic}:connections"),
+            members: format!("{topic}:members"),
+            cached: format!("{topic}:cached"),
+            topic,
+        }
+    }
+
+    /// The topic's app and channel.
+    pub fn parse_topic<'a>(&self, topic: &'a str) -> Option<(&'a str, &'a str)> {
+        let inner = topic.strip_prefix(&self.prefix)?.strip_prefix(":{")?;
+        inner.strip_suffix('}')?.split_once(':')
+    }
+
+    /// Sorted set: the app's channels, one entry for each node that has subscribers, for queries by prefix.
+    pub fn channels_of(&self, app_id: &str) -> String {
+        format!("{}:channels:{app_id}", self.prefix)
+    }
+
+    /// Set: the channels a node has subscribers of, for whoever cleans up after it.
+    pub fn channels_on(&self, node: &str) -> String {
+        format!("{}:node:{node}:channels", self.prefix)
+    }
+
+    /// Hash with a time to live: what a node says of itself.
+    pub fn node(&self, node: &str) -> String {
+        format!("{}:node:{node}", self.prefix)
+    }
+
+    /// Sorted set: every node by the time of its last sign of life.
+    pub fn nodes(&self) -> String {
+        format!("{}:nodes", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_in_one_slot_and_found_again_by_its_topic() {
+        let keys = Keys::new("my{app}");
+        let channel = ChannelName::parse("presence-a.b", 200).expect("a name");
+        let names = keys.channel("7", &channel);
+        assert_eq!(names.topic, "my-app-:{7:presence-a.b}");
+        assert_eq!(names.state, "my-app-:{7:presence-a.b}:state");
+        assert_eq!(keys.parse_topic(&names.topic), Some(("7", "presence-a.b")));
+        for other in ["", "my-app-:{7", "other:{7:a}", "my-app-:{a}"] {
+            assert_eq!(keys.parse_topic(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+-- Makes what one node has on a channel exactly this: after Redis was away or came back empty, and with nothing at all for a node
+-- that is dead. Members who come or go by it are told.
+--
+-- KEYS  state, connections of members, members
+-- ARGV  node, topic, publish command, subscriptions, highest sequence the node has seen, tell the count (1 or 0),
+--       then for each member: user id, connections, member
+-- Answers {sequence or false, subscriptions, was occupied before (1 or 0), users who came ('+id') and went ('-id'), members,
+-- messages that the node hasn't seen}
+local state, connections, members = KEYS[1], KEYS[2], KEYS[3]
+local node, topic, publish, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local total = tonumber(redis.call('HGET', state, 'total') or 0)
+local was_occupied = total > 0 and 1 or 0
+local had = tonumber(redis.call('HGET', state, 'of|' .. node) or 0)
+if count == 0 and had == 0 then
+    return {redis.call('HGET', state, 'sequence'), total, was_occupied, {}, {}, 0}
+end
+
+local seen = tonumber(ARGV[5])
+local sequence = tonumber(redis.call('HGET', state, 'sequence') or 0)
+if sequence == 0 then
+    local time = redis.call('TIME')
+    sequence = tonumber(time[1] .. string.format('%06d', time[2]))
+end
+-- 0 for a node that has never been here, and after Redis came back empty
+local missed = 0
+if seen > 0 and had > 0 and sequence > seen then
+    missed = sequence - seen
+end
+-- Beyond everything anybody has seen: what the node tells its subscribers of the answer comes after all they know.
+redis.call('HSET', state, 'sequence', string.format('%.0f', math.max(sequence, seen)))
+
+local function tell(kind, body)
+    sequence = redis.call('HINCRBY', state, 'sequence', 1)
+    redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
+end
+
+tell('.', '')
+local changes, wanted = {}, {}
+for at = 7, #ARGV, 3 do
+    wanted[ARGV[at]] = true
+end
+-- who is here no more
+local mine = node .. '|'
+local known = redis.call('HKEYS', connections)
+for _, field in ipairs(known) do
+    if string.sub(field, 1, #mine) == mine then
+        local user = string.sub(field, #mine + 1)
+        if not wanted[user] then
+            redis.call('HDEL', connections, field)
+            if redis.call('HINCRBY', connections, '|' .. user, -1) <= 0 then
+                redis.call('HDEL', connections, '|' .. user)
+                redis.call('HDEL', members, user)
+                changes[#changes + 1] = '-' .. user
+                tell('-', user)
+            end
+        end
+    end
+end
+-- who is here
+for at = 7, #ARGV, 3 do
+    local user = ARGV[at]
+    if redis.call('HSET', connections, mine .. user, ARGV[at + 1]) == 1 then
+        if redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
+            redis.call('HSET', members, user, ARGV[at + 2])
+            changes[#changes + 1] = '+' .. user
+            tell('+', ARGV[at + 2])
+        end
+    end
+end
+
+if count == 0 then
+    redis.call('HDEL', state, 'of|' .. node)
+else
+    redis.call('HSET', state, 'of|' .. node, count)
+end
+total = total - had + count
+if total <= 0 then
+    redis.call('DEL', state, connections, members)
+else
+    redis.call('HSET', state, 'total', total)
+    if ARGV[6] == '1' and count ~= had then
+        tell('#', total)
+    end
+end
+return {string.format('%.0f', sequence), total, was_occupied, changes, redis.call('HVALS', members), missed}

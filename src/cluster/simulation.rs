@@ -1,0 +1,749 @@
+//! Nodes on a simulated Redis, in random order: joins, leaves, events, lost connections, a Redis that comes back empty, nodes that die.
+//! Whatever happens, a subscriber sees each member come and go in turns and no event twice; and when all is quiet, everybody sees
+//! the same members: those that are there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use rand::{RngExt, SeedableRng, rngs::SmallRng};
+
+use super::{
+    channel::{What, member_text, parse_member},
+    core::{Answer, Ask, Call, Core, Event, Input, Message, Output, Ticket},
+    scripts::{Joined, Left, Published, Registered},
+};
+use crate::{
+    frame::Frame,
+    hub::inbox::{ChannelKey, WorkerId},
+    protocol::{channel::ChannelName, presence::Member},
+};
+
+const CHANNELS: usize = 2;
+const USERS: u32 = 4;
+const WORKERS: u16 = 2;
+
+/// What the scripts do, in Rust.
+#[derive(Default)]
+struct Redis {
+    channels: HashMap<ChannelKey, State>,
+    /// as TIME: what a channel begins to count at
+    clock: u64,
+    /// who listens to a channel, by the node's place
+    topics: HashMap<ChannelKey, BTreeSet<usize>>,
+}
+
+#[derive(Default, Clone)]
+struct State {
+    sequence: u64,
+    total: u32,
+    of: BTreeMap<String, u32>,
+    connections: BTreeMap<(String, String), u32>,
+    members: BTreeMap<String, String>,
+}
+
+impl State {
+    fn nodes_of(&self, user: &str) -> usize {
+        let nodes = self.connections.keys();
+        nodes.filter(|(_, known)| known == user).count()
+    }
+}
+
+type Told = Vec<(u64, What, u64)>;
+
+impl Redis {
+    fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> (Answer, Told) {
+        self.clock += 10;
+        let mut told = Told::new();
+        let answer = match call {
+            Call::Join { member, list, .. } => {
+                self.join(key, node, member.as_deref(), *list, &mut told)
+            }
+            Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
+            Call::Publish { number, event } => {
+                let Some(state) = self.channels.get_mut(key) else {
+                    let nobody = Published {
+                        sequence: None,
+                        subscriptions: 0,
+                    };
+                    return (Answer::Published(nobody), told);
+                };
+                state.sequence += 1;
+                told.push((state.sequence, What::Event(event.clone()), *number));
+                Answer::Published(Published {
+                    sequence: Some(state.sequence),
+                    subscriptions: state.total,
+                })
+            }
+            Call::Register {
+                subscriptions,
+                seen,
+                members,
+                ..
+            } => {
+                let members: Vec<(&Member, u32)> =
+                    members.iter().map(|(m, count)| (&**m, *count)).collect();
+                self.register(key, node, *subscriptions, *seen, &members, &mut told)
+            }
+        };
+        (answer, told)
+    }
+
+    fn join(
+        &mut self,
+        key: &ChannelKey,
+        node: &str,
+        member: Option<&Member>,
+        list: bool,
+        told: &mut Told,
+    ) -> Answer {
+        let clock = self.clock;
+        let state = self.channels.entry(key.clone()).or_insert_with(|| State {
+            sequence: clock,
+            ..State::default()
+        });
+        state.total += 1;
+        *state.of.entry(node.to_owned()).or_default() += 1;
+        let mut is_new_member = false;
+        if let Some(member) = member {
+            let user = member.user_id.to_string();
+            is_new_member = state.nodes_of(&user) == 0;
+            let own = (node.to_owned(), user.clone());
+            *state.connections.entry(own).or_default() += 1;
+            state.members.insert(user, member_text(member));
+            if is_new_member {
+                state.sequence += 1;
+                let added = What::MemberAdded(Arc::new(member.clone()));
+                told.push((state.sequence, added, 0));
+            }
+        }
+        Answer::Joined(Joined::Yes {
+            sequence: state.sequence,
+            subscriptions: state.total,
+            is_new_member,
+            members: match list {
+                true => state.members.values().cloned().collect(),
+                false => Vec::new(),
+            },
+        })
+    }
+
+    fn leave(
+        &mut self,
+        key: &ChannelKey,
+        node: &str,
+        user: Option<&str>,
+        told: &mut Told,
+    ) -> Answer {
+        let nothing = Answer::Left(Left {
+            sequence: None,
+            subscriptions: 0,
+            has_member_left: false,
+        });
+        let Some(state) = self.channels.get_mut(key) else {
+            return nothing;
+        };
+        let Some(count) = state.of.get_mut(node) else {
+            return nothing;
+        };
+        *count -= 1;
+        if *count == 0 {
+            state.of.remove(node);
+        }
+        state.total -= 1;
+        let mut has_member_left = false;
+        if let Some(user) = user {
+            let own = (node.to_owned(), user.to_owned());
+            if let Some(count) = state.connections.get_mut(&own) {
+                *count -= 1;
+                if *count == 0 {
+                    state.connections.remove(&own);
+                    has_member_left = state.nodes_of(user) == 0;
+                }
+            }
+            if has_member_left {
+                state.members.remove(user);
+                state.sequence += 1;
+                told.push((state.sequence, What::MemberRemoved(user.into()), 0));
+            }
+        }
+        let left = Left {
+            sequence: Some(state.sequence),
+            subscriptions: state.total,
+            has_member_left,
+        };
+        if state.total == 0 {
+            self.channels.remove(key);
+        }
+        Answer::Left(left)
+    }
+
+    fn register(
+        &mut self,
+        key: &ChannelKey,
+        node: &str,
+        subscriptions: u32,
+        seen: u64,
+        members: &[(&Member, u32)],
+        told: &mut Told,
+    ) -> Answer {
+        let clock = self.clock;
+        let before = self.channels.get(key).cloned().unwrap_or_default();
+        let had = before.of.get(node).copied().unwrap_or(0);
+        let mut registered = Registered {
+            sequence: (before.sequence > 0).then_some(before.sequence),
+            subscriptions: before.total,
+            was_occupied: before.total > 0,
+            missed: 0,
+            came: Vec::new(),
+            went: Vec::new(),
+            members: Vec::new(),
+        };
+        if subscriptions == 0 && had == 0 {
+            return Answer::Registered(registered);
+        }
+        let state = self.channels.entry(key.clone()).or_insert_with(|| State {
+            sequence: clock,
+            ..State::default()
+        });
+        state.sequence = state.sequence.max(seen) + 1;
+        told.push((state.sequence, What::Nothing, 0));
+        let mine: Vec<String> = state
+            .connections
+            .keys()
+            .filter(|(of, _)| of == node)
+            .map(|(_, user)| user.clone())
+            .collect();
+        for user in mine {
+            if members.iter().any(|(member, _)| *member.user_id == *user) {
+                continue;
+            }
+            state.connections.remove(&(node.to_owned(), user.clone()));
+            if state.nodes_of(&user) == 0 {
+                state.members.remove(&user);
+                state.sequence += 1;
+                told.push((state.sequence, What::MemberRemoved(user.as_str().into()), 0));
+                registered.went.push(user);
+            }
+        }
+        for (member, count) in members {
+            let user = member.user_id.to_string();
+            let is_new = state.nodes_of(&user) == 0;
+            let own = (node.to_owned(), user.clone());
+            state.connections.insert(own, *count);
+            if is_new {
+                state.members.insert(user.clone(), member_text(member));
+                state.sequence += 1;
+                let added = What::MemberAdded(Arc::new((*member).clone()));
+                told.push((state.sequence, added, 0));
+                registered.came.push(user);
+            }
+        }
+        state.total = state.total - had + subscriptions;
+        if subscriptions == 0 {
+            state.of.remove(node);
+        } else {
+            state.of.insert(node.to_owned(), subscriptions);
+        }
+        registered.sequence = Some(state.sequence);
+        registered.subscriptions = state.total;
+        registered.members = state.members.values().cloned().collect();
+        if state.total == 0 {
+            self.channels.remove(key);
+        }
+        Answer::Registered(registered)
+    }
+}
+
+/// A connection of a client.
+struct Socket {
+    channel: ChannelKey,
+    worker: WorkerId,
+    user: Option<Arc<str>>,
+    /// once it has been let in: what it sees
+    seen: Option<Seen>,
+    is_gone: bool,
+}
+
+struct Seen {
+    since: u64,
+    members: BTreeSet<Arc<str>>,
+    /// the last event of each publisher
+    events: HashMap<usize, u64>,
+}
+
+/// On its way to Redis.
+enum Request {
+    Subscribe(ChannelKey),
+    Unsubscribe(ChannelKey),
+    Call(ChannelKey, Vec<Call>),
+}
+
+struct Node {
+    core: Core,
+    /// the name it goes by now
+    name: Option<Arc<str>>,
+    is_alive: bool,
+    sockets: BTreeMap<u64, Socket>,
+    to_redis: VecDeque<Request>,
+    answers: VecDeque<Input>,
+    messages: VecDeque<Input>,
+    published: u64,
+}
+
+struct World {
+    random: SmallRng,
+    redis: Redis,
+    nodes: Vec<Node>,
+    tickets: u64,
+    names: u64,
+    /// names whose entries nobody will take away by itself
+    dead: Vec<Arc<str>>,
+    faults: bool,
+    /// sockets that have gone before they were let in, with their nodes
+    late: VecDeque<(usize, u64)>,
+}
+
+fn key(number: usize) -> ChannelKey {
+    let name = format!("presence-{number}");
+    ChannelKey {
+        app: 0,
+        name: ChannelName::parse(&name, 200).expect("a name"),
+    }
+}
+
+/// Who published an event and its number, in the text of its frame.
+fn event(node: usize, number: u64) -> Arc<Event> {
+    Arc::new(Event {
+        frame: Frame::text(&format!("{node} {number}")),
+        except: None,
+        kept: None,
+    })
+}
+
+fn parse_event(event: &Event) -> (usize, u64) {
+    let bytes = event.frame.as_bytes();
+    let text = std::str::from_utf8(&bytes[2..]).expect("a short frame");
+    let (node, number) = text.split_once(' ').expect("two numbers");
+    (
+        node.parse().expect("a node"),
+        number.parse().expect("a number"),
+    )
+}
+
+impl World {
+    fn new(seed: u64, nodes: usize, faults: bool) -> World {
+        let node = |at: usize| Node {
+            core: Core::new(format!("origin{at}").as_str().into(), 1 << 20),
+            name: None,
+            is_alive: true,
+            sockets: BTreeMap::new(),
+            to_redis: VecDeque::new(),
+            answers: VecDeque::new(),
+            messages: VecDeque::new(),
+            published: 0,
+        };
+        World {
+            random: SmallRng::seed_from_u64(seed),
+            redis: Redis::default(),
+            nodes: (0..nodes).map(node).collect(),
+            tickets: 0,
+            names: 0,
+            dead: Vec::new(),
+            faults,
+            late: VecDeque::new(),
+        }
+    }
+
+    fn input(&mut self, at: usize, input: Input) {
+        let mut out = Vec::new();
+        self.nodes[at].core.take(input, &mut out);
+        for output in out {
+            self.obey(at, output);
+        }
+        // Who was let in after it had gone leaves, once everything before has been done.
+        while let Some((at, ticket)) = self.late.pop_front() {
+            self.leave(at, ticket);
+        }
+    }
+
+    fn obey(&mut self, at: usize, output: Output) {
+        let node = &mut self.nodes[at];
+        match output {
+            Output::Subscribe(key) => node.to_redis.push_back(Request::Subscribe(key)),
+            Output::Unsubscribe(key) => node.to_redis.push_back(Request::Unsubscribe(key)),
+            Output::Call(key, calls) => node.to_redis.push_back(Request::Call(key, calls)),
+            Output::Tell {
+                channel,
+                workers,
+                position,
+                what,
+            } => {
+                for socket in node.sockets.values_mut() {
+                    if socket.channel == channel
+                        && !socket.is_gone
+                        && workers.contains(&socket.worker)
+                    {
+                        tell(socket, position, &what);
+                    }
+                }
+            }
+            Output::Joined {
+                ticket,
+                since,
+                members,
+                ..
+            } => {
+                let socket = node
+                    .sockets
+                    .get_mut(&ticket.0)
+                    .expect("a socket that asked");
+                let members = members.iter().map(|m| m.user_id.clone()).collect();
+                socket.seen = Some(Seen {
+                    since,
+                    members,
+                    events: HashMap::new(),
+                });
+                if let Some(user) = &socket.user {
+                    let seen = socket.seen.as_ref().expect("just set");
+                    assert!(seen.members.contains(user), "a member sees itself");
+                }
+                if socket.is_gone {
+                    self.late.push_back((at, ticket.0));
+                }
+            }
+            Output::Full { .. } => panic!("there is no limit"),
+            Output::Published { .. } | Output::Happened(..) | Output::Missed(_) => {}
+        }
+    }
+
+    fn leave(&mut self, at: usize, ticket: u64) {
+        let socket = self.nodes[at].sockets.remove(&ticket).expect("a socket");
+        let ask = Ask::Leave {
+            worker: socket.worker,
+            user_id: socket.user,
+            tell_count: false,
+        };
+        self.input(at, Input::Ask(socket.channel, ask));
+    }
+
+    /// One request is carried out; its answer and what it tells are on their way.
+    fn redis_works(&mut self, at: usize) {
+        let Some(request) = self.nodes[at].to_redis.pop_front() else {
+            return;
+        };
+        match request {
+            Request::Subscribe(key) => {
+                self.redis.topics.entry(key.clone()).or_default().insert(at);
+                self.nodes[at].answers.push_back(Input::Subscribed(key));
+            }
+            Request::Unsubscribe(key) => {
+                if let Some(listeners) = self.redis.topics.get_mut(&key) {
+                    listeners.remove(&at);
+                }
+            }
+            Request::Call(key, calls) => {
+                let name = self.nodes[at].name.clone().expect("a name while up");
+                let mut answers = Vec::new();
+                for call in &calls {
+                    let (answer, told) = self.redis.call(&key, &name, call);
+                    answers.push(answer);
+                    let from = match call {
+                        Call::Publish { .. } => format!("origin{at}").as_str().into(),
+                        _ => name.clone(),
+                    };
+                    self.spread(&key, &from, told);
+                }
+                self.nodes[at]
+                    .answers
+                    .push_back(Input::Answers(key, answers));
+            }
+        }
+    }
+
+    fn spread(&mut self, key: &ChannelKey, node: &Arc<str>, told: Told) {
+        let listeners = self.redis.topics.get(key).cloned().unwrap_or_default();
+        for (sequence, what, number) in told {
+            for listener in &listeners {
+                let message = Message {
+                    sequence,
+                    origin: node.clone(),
+                    what: what.clone(),
+                    number,
+                };
+                let input = Input::Message(key.clone(), message);
+                self.nodes[*listener].messages.push_back(input);
+            }
+        }
+    }
+
+    /// The connection is gone: some of what was on its way was carried out, nobody knows what.
+    fn cut(&mut self, at: usize) {
+        let carried_out = self.random.random_range(0..=self.nodes[at].to_redis.len());
+        for _ in 0..carried_out {
+            self.redis_works(at);
+        }
+        self.forget_connection(at);
+        self.input(at, Input::Down);
+    }
+
+    fn forget_connection(&mut self, at: usize) {
+        for listeners in self.redis.topics.values_mut() {
+            listeners.remove(&at);
+        }
+        let node = &mut self.nodes[at];
+        node.to_redis.clear();
+        node.answers.clear();
+        node.messages.clear();
+    }
+
+    fn connect(&mut self, at: usize) {
+        // Sometimes it was taken for dead in the meantime and goes on by another name.
+        let was_declared_dead = self.faults && self.random.random_bool(0.3);
+        let node = &mut self.nodes[at];
+        if node.name.is_none() || was_declared_dead {
+            self.names += 1;
+            self.dead.extend(node.name.take());
+            node.name = Some(format!("node{}", self.names).into());
+        }
+        self.input(at, Input::Up);
+    }
+
+    /// The survivors take away what dead nodes had.
+    fn sweep(&mut self) {
+        for name in std::mem::take(&mut self.dead) {
+            for number in 0..CHANNELS {
+                let key = key(number);
+                let (_, told) = {
+                    let mut told = Told::new();
+                    let answer = self.redis.register(&key, &name, 0, 0, &[], &mut told);
+                    (answer, told)
+                };
+                self.spread(&key, &name, told);
+            }
+        }
+    }
+
+    fn step(&mut self) {
+        let at = self.random.random_range(0..self.nodes.len());
+        if !self.nodes[at].is_alive {
+            return;
+        }
+        let is_up = self.nodes[at].core.is_up();
+        match self.random.random_range(0..100) {
+            0..12 => self.join(at),
+            12..20 => self.part(at),
+            20..30 => self.publish(at),
+            30..55 => self.redis_works(at),
+            55..75 => {
+                if let Some(input) = self.nodes[at].answers.pop_front() {
+                    self.input(at, input);
+                }
+            }
+            75..95 => {
+                if let Some(input) = self.nodes[at].messages.pop_front() {
+                    self.input(at, input);
+                }
+            }
+            95 if self.faults && is_up => self.cut(at),
+            96 | 97 if !is_up => self.connect(at),
+            98 if self.faults => self.sweep(),
+            99 if self.faults && self.random.random_bool(0.1) => self.disaster(at),
+            _ => {}
+        }
+    }
+
+    fn disaster(&mut self, at: usize) {
+        if self.random.random_bool(0.5) {
+            // Redis comes back empty
+            for other in 0..self.nodes.len() {
+                if self.nodes[other].is_alive && self.nodes[other].core.is_up() {
+                    self.cut(other);
+                }
+            }
+            let clock = self.redis.clock;
+            self.redis = Redis {
+                clock,
+                ..Redis::default()
+            };
+        } else if self.nodes.iter().filter(|node| node.is_alive).count() > 1 {
+            self.forget_connection(at);
+            let node = &mut self.nodes[at];
+            node.is_alive = false;
+            node.sockets.clear();
+            self.dead.extend(node.name.take());
+        }
+    }
+
+    fn join(&mut self, at: usize) {
+        if self.nodes[at].sockets.len() > 8 {
+            return;
+        }
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let channel = key(self.random.random_range(0..CHANNELS));
+        let user: Arc<str> = self.random.random_range(0..USERS).to_string().into();
+        let worker = WorkerId(self.random.random_range(0..WORKERS));
+        let member = Arc::new(Member {
+            user_id: user.clone(),
+            user_info: "{}".into(),
+        });
+        let socket = Socket {
+            channel: channel.clone(),
+            worker,
+            user: Some(user),
+            seen: None,
+            is_gone: false,
+        };
+        self.nodes[at].sockets.insert(ticket, socket);
+        let ask = Ask::Join {
+            worker,
+            ticket: Ticket(ticket),
+            member: Some(member),
+            members_max: 0,
+            tell_count: false,
+        };
+        self.input(at, Input::Ask(channel, ask));
+    }
+
+    fn part(&mut self, at: usize) {
+        let count = self.nodes[at].sockets.len();
+        if count == 0 {
+            return;
+        }
+        let which = self.random.random_range(0..count);
+        let ticket = *self.nodes[at].sockets.keys().nth(which).expect("counted");
+        let socket = self.nodes[at].sockets.get_mut(&ticket).expect("there");
+        if socket.seen.is_some() {
+            self.leave(at, ticket);
+        } else {
+            socket.is_gone = true;
+        }
+    }
+
+    fn publish(&mut self, at: usize) {
+        self.nodes[at].published += 1;
+        let event = event(at, self.nodes[at].published);
+        let channel = key(self.random.random_range(0..CHANNELS));
+        let ask = Ask::Publish {
+            ticket: None,
+            event,
+        };
+        self.input(at, Input::Ask(channel, ask));
+    }
+
+    /// Everything that is on its way arrives, everybody is connected, the dead are swept away.
+    fn settle(&mut self) {
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].is_alive && !self.nodes[at].core.is_up() {
+                self.connect(at);
+            }
+        }
+        self.sweep();
+        for _ in 0..100_000 {
+            let mut is_quiet = true;
+            for at in 0..self.nodes.len() {
+                self.redis_works(at);
+                for input in [
+                    self.nodes[at].messages.pop_front(),
+                    self.nodes[at].answers.pop_front(),
+                ] {
+                    if let Some(input) = input {
+                        self.input(at, input);
+                    }
+                }
+                let node = &self.nodes[at];
+                let nothing_on_way =
+                    node.to_redis.is_empty() && node.answers.is_empty() && node.messages.is_empty();
+                is_quiet &= !node.is_alive || (nothing_on_way && node.core.is_quiet());
+            }
+            if is_quiet {
+                return;
+            }
+        }
+        panic!("never quiet");
+    }
+
+    fn check(&self, seed: u64) {
+        for number in 0..CHANNELS {
+            let key = key(number);
+            let sockets = || {
+                let alive = self.nodes.iter().filter(|node| node.is_alive);
+                let sockets = alive.flat_map(|node| node.sockets.values());
+                sockets.filter(|socket| socket.channel == key)
+            };
+            let truth: BTreeSet<Arc<str>> = sockets().filter_map(|s| s.user.clone()).collect();
+            for socket in sockets() {
+                let seen = socket.seen.as_ref().expect("everybody was answered");
+                assert_eq!(seen.members, truth, "seed {seed}");
+            }
+            match self.redis.channels.get(&key) {
+                None => assert_eq!(sockets().count(), 0, "seed {seed}"),
+                Some(state) => {
+                    assert_eq!(state.total as usize, sockets().count(), "seed {seed}");
+                    let members: BTreeSet<Arc<str>> = state
+                        .members
+                        .values()
+                        .map(|text| parse_member(text).expect("a member").user_id.clone())
+                        .collect();
+                    assert_eq!(members, truth, "seed {seed}");
+                }
+            }
+        }
+    }
+}
+
+fn tell(socket: &mut Socket, position: u64, what: &What) {
+    let Some(seen) = &mut socket.seen else {
+        return;
+    };
+    if seen.since >= position {
+        return;
+    }
+    match what {
+        What::Event(event) => {
+            let (node, number) = parse_event(event);
+            let last = seen.events.entry(node).or_default();
+            assert!(number > *last, "{number} after {last} of node {node}");
+            *last = number;
+        }
+        What::MemberAdded(member) => {
+            assert!(
+                seen.members.insert(member.user_id.clone()),
+                "{} was added twice",
+                member.user_id
+            );
+        }
+        What::MemberRemoved(user_id) => {
+            assert!(seen.members.remove(user_id), "{user_id} was not there");
+        }
+        What::Count(_) | What::Nothing => {}
+    }
+}
+
+fn run(seed: u64, nodes: usize, steps: usize, faults: bool) {
+    let mut world = World::new(seed, nodes, faults);
+    for at in 0..nodes {
+        world.connect(at);
+    }
+    for _ in 0..steps {
+        world.step();
+    }
+    world.settle();
+    world.check(seed);
+}
+
+#[test]
+fn members_are_right_everywhere_in_any_order() {
+    for seed in 0..300 {
+        run(seed, 3, 400, false);
+    }
+}
+
+#[test]
+fn members_are_right_everywhere_after_any_faults() {
+    for seed in 0..1_500 {
+        run(seed, 4, 600, true);
+    }
+}

@@ -1,0 +1,162 @@
+//! A message of a topic: one line of head, then the body as it is. `1!SEQUENCE NODE ...`: the version, the kind, the place in the
+//! channel's order, the node that it comes from. The scripts write all but the event's own part of the head.
+//!
+//! Whoever doesn't know a version or a kind skips the message, so that nodes of two versions can work side by side.
+
+use crate::protocol::socket_id::SocketId;
+
+/// The version this node speaks.
+const VERSION: u8 = b'1';
+
+/// A message of a channel's topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// the place in the channel's order, the same for everybody
+    pub sequence: u64,
+    /// the node it comes from
+    pub node: &'a str,
+    pub kind: Kind<'a>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    Event {
+        /// counts the node's own events, over all channels: one that comes twice is known by it
+        number: u64,
+        /// the connection that must not get it
+        except: Option<SocketId>,
+        /// the text of the frame
+        frame: &'a str,
+    },
+    /// what a member said of itself (`Member`'s JSON)
+    MemberAdded(&'a str),
+    /// a user id
+    MemberRemoved(&'a str),
+    /// subscriptions in the whole cluster
+    Count(u32),
+    /// a number that was given to nothing
+    Nothing,
+}
+
+/// Why a message isn't understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreadable {
+    #[error("it is of another version")]
+    Version,
+    #[error("it is of a kind that this version doesn't know")]
+    Kind,
+    #[error("it is malformed")]
+    Malformed,
+}
+
+impl<'a> Message<'a> {
+    pub fn parse(text: &'a str) -> Result<Message<'a>, Unreadable> {
+        let (version, kind) = match text.as_bytes() {
+            [version, kind, ..] if kind.is_ascii() => (*version, *kind),
+            _ => return Err(Unreadable::Malformed),
+        };
+        if version != VERSION {
+            return Err(Unreadable::Version);
+        }
+        let (head, body) = text[2..].split_once('\n').ok_or(Unreadable::Malformed)?;
+        let mut head = head.split(' ');
+        let sequence = number(head.next())?;
+        let node = head.next().ok_or(Unreadable::Malformed)?;
+        let kind = match kind {
+            b'!' => Kind::Event {
+                number: number(head.next())?,
+                except: except(head.next())?,
+                frame: body,
+            },
+            b'+' => Kind::MemberAdded(body),
+            b'-' => Kind::MemberRemoved(body),
+            b'#' => Kind::Count(body.parse().map_err(|_| Unreadable::Malformed)?),
+            b'.' => Kind::Nothing,
+            _ => return Err(Unreadable::Kind),
+        };
+        Ok(Message {
+            sequence,
+            node,
+            kind,
+        })
+    }
+}
+
+/// What follows the sequence in the head of an event.
+pub fn event_head(node: &str, number: u64, except: Option<SocketId>) -> String {
+    match except {
+        Some(except) => format!("{node} {number} {except}"),
+        None => format!("{node} {number} -"),
+    }
+}
+
+fn number(text: Option<&str>) -> Result<u64, Unreadable> {
+    let text = text.ok_or(Unreadable::Malformed)?;
+    text.parse().map_err(|_| Unreadable::Malformed)
+}
+
+fn except(text: Option<&str>) -> Result<Option<SocketId>, Unreadable> {
+    match text {
+        Some("-") => Ok(None),
+        Some(text) => SocketId::parse(text)
+            .map(Some)
+            .map_err(|_| Unreadable::Malformed),
+        None => Err(Unreadable::Malformed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_every_kind() {
+        let check = |text: &str, expected: Result<Message<'_>, Unreadable>| {
+            assert_eq!(Message::parse(text), expected, "{text:?}");
+        };
+        let message = |kind| {
+            Ok(Message {
+                sequence: 12,
+                node: "n1",
+                kind,
+            })
+        };
+        let head = event_head("n1", 7, Some(SocketId::new(3, 4)));
+        check(
+            &format!("1!12 {head}\n{{\"a\":\"\\n\"}}\nand more"),
+            message(Kind::Event {
+                number: 7,
+                except: Some(SocketId::new(3, 4)),
+                frame: "{\"a\":\"\\n\"}\nand more",
+            }),
+        );
+        check(
+            &format!("1!12 {}\n", event_head("n1", 0, None)),
+            message(Kind::Event {
+                number: 0,
+                except: None,
+                frame: "",
+            }),
+        );
+        check("1+12 n1\n{}", message(Kind::MemberAdded("{}")));
+        check("1-12 n1\nann", message(Kind::MemberRemoved("ann")));
+        check("1#12 n1\n3", message(Kind::Count(3)));
+        check("2+12 n1\n{}", Err(Unreadable::Version));
+        check("1?12 n1\n{}", Err(Unreadable::Kind));
+        for text in [
+            "",
+            "1",
+            "1!",
+            "1!12",
+            "1!12 n1",
+            "1!x n1 1 -\n",
+            "1!12 n1\n",
+            "1!12 n1 1 x\n",
+            "1#12 n1\nmany",
+            "1é12 n1\n",
+            "1+-1 n1\n",
+        ] {
+            check(text, Err(Unreadable::Malformed));
+        }
+    }
+}
