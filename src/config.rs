@@ -2,6 +2,7 @@
 //!
 //! Layers, weakest first: defaults, preset, file, Laravel's variables, `RESOUND_` variables, command line. Nothing else
 //! reads files or variables, and nothing is changed after [`load`].
+mod admin;
 mod apps;
 mod error;
 mod laravel;
@@ -12,6 +13,7 @@ mod tests;
 mod variables;
 mod webhooks;
 
+pub use admin::{AdminSettings, AdminToken};
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
 
@@ -36,6 +38,7 @@ pub struct Settings {
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub admin: AdminSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -216,6 +219,7 @@ fn check(
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let admin = admin::admin_settings(&Section::new(settings, "admin"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -242,6 +246,7 @@ fn check(
         hub,
         publish,
         webhook,
+        admin,
         log,
         warnings,
         laravel: None,
@@ -421,6 +426,7 @@ fn list(
                 "server.host" => format!("{:?}", server.host.to_string()),
                 "server.path" => format!("{:?}", server.path),
                 "server.workers" => server.workers.to_string(),
+                "admin.token" if layers::shown(value) != "\"\"" => "****".to_owned(),
                 _ if ["true", "false"].contains(&known.default) => section
                     .switch(known.key)
                     .map_or_else(|_| layers::shown(value), |on| on.to_string()),
