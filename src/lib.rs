@@ -108,6 +108,7 @@
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
+pub mod admin;
 pub mod api;
 pub mod apps;
 pub mod broker;
@@ -118,8 +119,11 @@ pub mod frame;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
+pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod node;
+pub mod observe;
 pub mod peer;
 pub mod protocol;
 pub mod server;

@@ -147,8 +147,9 @@ impl Event {
 pub fn shown_data(json: &str) -> String {
     let mut text = serde_json::from_str(json).unwrap_or_else(|_| json.to_owned());
     if text.len() > DATA_SHOWN_BYTES {
-        let cut = text.floor_char_boundary(DATA_SHOWN_BYTES);
-        text.truncate(cut);
+        let is_boundary = |at: &usize| text.is_char_boundary(*at);
+        let cut = (0..=DATA_SHOWN_BYTES).rev().find(is_boundary);
+        text.truncate(cut.unwrap_or(0));
         text.push('…');
     }
     text
@@ -236,7 +237,10 @@ impl Filter {
 }
 
 fn kinds(text: &str) -> Result<Vec<Kind>, InvalidFilter> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let kind = |name: &str| {
         let known = Kind::ALL.iter().find(|(known, _)| *known == name);
         known.map(|(_, kind)| *kind).ok_or_else(|| {
@@ -255,9 +259,7 @@ fn share(text: &str) -> Result<f64, InvalidFilter> {
     let share = text.parse().ok();
     share
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| {
-            InvalidFilter("sample must be a share from 0 to 1, such as 0.1".to_owned())
-        })
+        .ok_or_else(|| InvalidFilter("sample must be a share from 0 to 1, such as 0.1".to_owned()))
 }
 
 /// See the module's documentation.
@@ -343,7 +345,8 @@ impl Live {
     fn hand_out(&self, event: Arc<Event>) {
         for listener in &**self.listeners.load() {
             let filter = &listener.filter;
-            if !filter.takes(&event) || (filter.sample < 1.0 && rand::random::<f64>() >= filter.sample)
+            if !filter.takes(&event)
+                || (filter.sample < 1.0 && rand::random::<f64>() >= filter.sample)
             {
                 continue;
             }
@@ -504,7 +507,9 @@ mod tests {
     #[test]
     fn the_number_of_listeners_is_limited() {
         let live = Arc::new(Live::new(1, 2));
-        let first = live.listen(filter("data=1").expect("filter")).expect("room");
+        let first = live
+            .listen(filter("data=1").expect("filter"))
+            .expect("room");
         assert!(live.wants_data());
         assert!(live.listen(Filter::default()).is_err());
         drop(first);

@@ -1,11 +1,9 @@
 //! Metrics: what is counted, and how it is told. Counting is done by those to whom it happens, on counters that take no
-//! lock; all the work is left to [`export`], which adds up and writes when somebody asks.
+//! lock; adding up and writing is left to [`admin`](crate::admin), when somebody asks.
 
-pub mod export;
 pub mod http;
 pub mod process;
 pub mod shared;
-mod soketi;
 pub mod worker;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -85,29 +83,33 @@ impl AppMetrics {
         own.unwrap_or(&self.workers[0]).clone()
     }
 
-    pub fn count_closed(&self, reason: &'static str) {
-        self.closed.count(reason);
+    pub fn closed(&self) -> Vec<(&'static str, u64)> {
+        self.closed.counts()
     }
 
-    /// One event to one channel, published over HTTP.
-    pub fn count_published(&self) {
-        self.api.add(PUBLISHED, 1);
+    pub fn published(&self) -> u64 {
+        self.api.get(PUBLISHED)
     }
 
-    /// One answered request.
-    pub fn count_request(&self, request_bytes: u64, response_bytes: u64) {
-        self.api.add(REQUESTS, 1);
-        self.api.add(REQUEST_BYTES, request_bytes);
-        self.api.add(RESPONSE_BYTES, response_bytes);
+    pub fn requests(&self) -> u64 {
+        self.api.get(REQUESTS)
+    }
+
+    pub fn request_bytes(&self) -> u64 {
+        self.api.get(REQUEST_BYTES)
+    }
+
+    pub fn response_bytes(&self) -> u64 {
+        self.api.get(RESPONSE_BYTES)
     }
 
     /// Something that its sockets count, of all workers.
-    fn sum(&self, number: impl Fn(&SocketMetrics) -> u64) -> u64 {
+    pub fn sum(&self, number: impl Fn(&SocketMetrics) -> u64) -> u64 {
         self.workers.iter().map(|sockets| number(sockets)).sum()
     }
 
     /// What has begun and not ended. The two are read one after the other, the end first, so it is never below zero.
-    fn open(
+    pub fn open(
         &self,
         ended: impl Fn(&SocketMetrics) -> u64,
         begun: impl Fn(&SocketMetrics) -> u64,
@@ -140,7 +142,7 @@ impl Metrics {
         own.unwrap_or(&self.workers[0]).clone()
     }
 
-    /// The counters of a configured app. Never ask for an id that came over the wire: see [`find_app`](Metrics::find_app).
+    /// The counters of a configured app. Never ask for an id that came over the wire.
     pub fn app(&self, id: &str) -> Arc<AppMetrics> {
         match self.apps.find(id) {
             Some(known) => known,
@@ -150,9 +152,42 @@ impl Metrics {
         }
     }
 
-    /// The counters of an app, if there is one with this id.
-    pub fn find_app(&self, id: &str) -> Option<Arc<AppMetrics>> {
-        self.apps.find(id)
+    /// A connection of the app ended.
+    pub fn count_closed(&self, app: &str, reason: &'static str) {
+        self.apps.with(app, |app| app.closed.count(reason));
+    }
+
+    /// One event to one channel of the app, published over HTTP.
+    pub fn count_published(&self, app: &str) {
+        self.apps.with(app, |app| app.api.add(PUBLISHED, 1));
+    }
+
+    /// An answered request to the app, if there is such an app: the id may come over the wire.
+    pub fn count_request(&self, app: &str, request_bytes: u64, response_bytes: u64) {
+        self.apps.with(app, |app| {
+            app.api.add(REQUESTS, 1);
+            app.api.add(REQUEST_BYTES, request_bytes);
+            app.api.add(RESPONSE_BYTES, response_bytes);
+        });
+    }
+
+    /// All apps that are or were configured, by id.
+    pub fn apps(&self) -> Vec<(Arc<str>, Arc<AppMetrics>)> {
+        self.apps.list()
+    }
+
+    /// All workers', in their order.
+    pub fn workers(&self) -> &[Arc<WorkerMetrics>] {
+        &self.workers
+    }
+
+    pub fn refusals(&self) -> Vec<((Refused, &'static str), u64)> {
+        self.refusals.counts()
+    }
+
+    /// When the process started serving, in Unix seconds.
+    pub fn started_s(&self) -> f64 {
+        self.started_s
     }
 
     /// For sockets of no app.
@@ -167,7 +202,7 @@ impl Metrics {
 }
 
 /// Kinds of channel as labels, in the order of the counters in [`SocketMetrics`].
-const CHANNEL_KINDS: [&str; KINDS] = [
+pub const CHANNEL_KINDS: [&str; KINDS] = [
     "public",
     "cache",
     "private",

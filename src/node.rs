@@ -17,6 +17,9 @@ use crate::{
     directory::{Directory, Full, Publication},
     hub::inbox::{ChannelKey, Command, Inbox},
     idempotency::Answers,
+    live::Live,
+    metrics::Metrics,
+    observe::{Observer, Socket},
     protocol::{
         channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
     },
@@ -31,6 +34,7 @@ pub struct Node {
     webhooks: Webhooks,
     broker: Box<dyn Broker>,
     answers: Answers,
+    observer: Observer,
     is_draining: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
@@ -73,6 +77,14 @@ impl Node {
     pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
         let apps = Apps::new(settings.apps.clone());
         let count = settings.apps.len();
+        let ids = settings.apps.iter().map(|app| app.id.as_str());
+        let observer = Observer::new(
+            Metrics::new(inboxes.len(), ids),
+            Live::new(
+                settings.admin.live_listeners_max,
+                settings.admin.live_queue_events_max,
+            ),
+        );
         let webhooks = Webhooks::start(&settings, &apps);
         let directory = Arc::new(Directory::new(
             inboxes,
@@ -89,6 +101,7 @@ impl Node {
                 settings.publish.idempotency_window,
                 settings.publish.idempotency_keys_max,
             ),
+            observer,
             is_draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
@@ -111,6 +124,11 @@ impl Node {
 
     pub fn webhooks(&self) -> &Webhooks {
         &self.webhooks
+    }
+
+    /// Counts what happens, and tells it.
+    pub fn observe(&self) -> &Observer {
+        &self.observer
     }
 
     /// Whether idempotency keys are looked at at all.
@@ -139,22 +157,24 @@ impl Node {
             channel: key(app, channel),
             frame: server::event(event.name, channel, event.data, None),
             except: event.except,
+            published: Instant::now(),
             cached,
         };
-        let Err(full) = self.broker.publish(&publication) else {
-            return Ok(());
-        };
-        let wait = self.settings.hub.publish_wait;
-        tokio::time::timeout(wait, self.publish_when_there_is_room(&publication, full))
-            .await
-            .map_err(|_| {
+        if let Err(full) = self.broker.publish(&publication) {
+            let wait = self.settings.hub.publish_wait;
+            let published = self.publish_when_there_is_room(&publication, full);
+            tokio::time::timeout(wait, published).await.map_err(|_| {
                 tracing::warn!(
                     app = app.id,
                     channel = channel.as_str(),
                     "refused an event: a worker's inbox is full (hub.inbox_depth_max)"
                 );
                 Congested
-            })
+            })?;
+        }
+        self.observer
+            .published(&app.id, channel, event.name, event.data);
+        Ok(())
     }
 
     async fn publish_when_there_is_room(&self, publication: &Publication, mut full: Full) {
@@ -187,9 +207,15 @@ impl Node {
             channel: key(app, channel),
             frame: server::event(name, channel, data, user_id.map(|id| &**id)),
             except: Some(sender),
+            published: Instant::now(),
             cached: None,
         };
         self.broker.publish(&publication).map_err(|_| Congested)?;
+        let socket = Socket {
+            app: &app.id,
+            id: sender,
+        };
+        self.observer.client_event(socket, channel, name, data);
         if self.webhooks.is_wanted(app) {
             let event = webhook::Event::ClientEvent {
                 channel: channel.clone(),
@@ -242,6 +268,11 @@ impl Node {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Sockets this node takes.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     /// Counts a new connection, or says which limit it breaks (C-8 #7 and #8).
     pub fn admit(self: &Arc<Self>, app: &App) -> Result<ConnectionPermit, CloseReason> {
         let Some(of_app) = self.app_connections.get(app.index as usize) else {
@@ -276,6 +307,12 @@ impl Node {
                 over: self.settings.server.drain,
             });
         }
+    }
+}
+
+impl ConnectionPermit {
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 }
 

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     hub::link::End,
     live::{Event, Kind, Live, shown_data},
-    metrics::{AppMetrics, Metrics, Refused},
+    metrics::{Metrics, Refused},
     protocol::{
         channel::ChannelName,
         codes::{ClientError, CloseReason, SubscribeError},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Refusals of handshakes, connections and requests logged at level info in one second; the rest is logged at debug.
+/// Refusals of handshakes, connections and requests that are logged in one second.
 const REFUSALS_LOGGED_PER_S: u64 = 100;
 
 /// The handle to count and tell with.
@@ -88,9 +88,15 @@ impl Observer {
         }
     }
 
-    /// Whether one more refusal may be logged at level info: a flood of them must not flood the log.
+    /// Whether one more refusal is to be logged: a flood of them must not flood the log.
     pub fn may_log_refusal(&self) -> bool {
-        self.refusals_logged.take()
+        let count = self.refusals_logged.take();
+        if count == Some(REFUSALS_LOGGED_PER_S) {
+            tracing::info!(
+                "further refusals of this second are counted (resound_refusals_total), not logged"
+            );
+        }
+        count.is_some()
     }
 
     pub fn connected(&self, socket: Socket<'_>, caller: &Caller<'_>) {
@@ -110,8 +116,8 @@ impl Observer {
         });
     }
 
-    pub fn disconnected(&self, socket: Socket<'_>, app: &AppMetrics, end: End, stood: Duration) {
-        app.count_closed(end.reason());
+    pub fn disconnected(&self, socket: Socket<'_>, end: End, stood: Duration) {
+        self.metrics.count_closed(socket.app, end.reason());
         self.live.tell(|| Event {
             reason: Some(end.reason()),
             code: end.code(),
@@ -193,8 +199,7 @@ impl Observer {
     }
 
     pub fn refused_request(&self, request: &RefusedRequest<'_>) {
-        self.metrics
-            .count_refusal(Refused::Request, request.reason);
+        self.metrics.count_refusal(Refused::Request, request.reason);
         self.live.tell(|| Event {
             app: request.app.map(cut),
             path: Some(cut(request.path)),
@@ -210,7 +215,7 @@ impl Observer {
 
     /// An event that was published over the HTTP API.
     pub fn published(&self, app: &str, channel: &ChannelName, name: &str, data: &EventData<'_>) {
-        self.metrics.app(app).count_published();
+        self.metrics.count_published(app);
         self.live.tell(|| Event {
             app: Some(app.to_owned()),
             ..self.told(Event::new(Kind::Published), channel, name, data)
@@ -264,23 +269,28 @@ impl PerSecond {
         }
     }
 
-    fn take(&self) -> bool {
+    /// The how many-th this is in this second, while it is within the limit.
+    fn take(&self) -> Option<u64> {
         self.take_at(self.begun.elapsed().as_secs())
     }
 
-    fn take_at(&self, second: u64) -> bool {
+    fn take_at(&self, second: u64) -> Option<u64> {
         let second = (second & u64::from(u32::MAX)) << 32;
-        let next = |state: u64| {
+        let next_in = |state: u64| {
             let seen = if state & !u64::from(u32::MAX) == second {
                 state & u64::from(u32::MAX)
             } else {
                 0
             };
-            (seen < self.limit).then_some(second | (seen + 1))
+            (seen < self.limit).then_some(seen + 1)
         };
-        self.state
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .is_ok()
+        let before = self
+            .state
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
+                next_in(state).map(|count| second | count)
+            })
+            .ok()?;
+        next_in(before)
     }
 }
 
@@ -291,7 +301,10 @@ mod tests {
     #[test]
     fn each_second_has_its_own_allowance() {
         let logged = PerSecond::new(3);
-        let count = |second: u64| (0..10).filter(|_| logged.take_at(second)).count();
-        assert_eq!((count(0), count(0), count(1), count(7)), (3, 0, 3, 3));
+        let count = |second: u64| (0..10).filter_map(|_| logged.take_at(second)).max();
+        assert_eq!(count(0), Some(3));
+        assert_eq!(count(0), None);
+        assert_eq!(count(1), Some(3));
+        assert_eq!(count(7), Some(3));
     }
 }

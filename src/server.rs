@@ -18,8 +18,12 @@ use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-pub use self::{bind::BindError, signals::StopSignals};
+pub use self::{
+    bind::{BindError, listen},
+    signals::StopSignals,
+};
 use crate::{
+    admin::{self, Admin, AdminError},
     api,
     config::Settings,
     hub::{
@@ -51,6 +55,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error("the server could not be started: {0}")]
     Io(#[from] io::Error),
 }
@@ -59,6 +65,8 @@ pub enum StartError {
 pub struct Running {
     pub address: SocketAddr,
     pub node: Arc<Node>,
+    /// `None` = there is none
+    pub admin: Option<Admin>,
     handle: ServerHandle,
     server: actix_rt::task::JoinHandle<io::Result<()>>,
 }
@@ -75,6 +83,7 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     let connections_max = limits::connections_max(settings.server.connections_max, files_max);
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
+    let admin = admin::start(&node, address)?;
     let service_node = node.clone();
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
@@ -99,6 +108,7 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     Ok(Running {
         address,
         node,
+        admin,
         handle,
         server,
     })
@@ -181,7 +191,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         write_timeout_s: seconds(socket.write_timeout),
         close_timeout_s: seconds(socket.close_timeout),
     };
-    let hub = Hub::new(worker, limits);
+    let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker));
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
@@ -243,6 +253,9 @@ impl Running {
     /// Stops listening and ends what is still open.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.stop(true).await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         self.server.await.map_err(io::Error::other)?
     }
 

@@ -79,6 +79,16 @@ impl<K: Hash + Eq + Ord + Clone, V> Family<K, V> {
         self.0.load().get(key).cloned()
     }
 
+    /// Does something with the value of this key, if there is one; without even the reference count of
+    /// [`find`](Family::find), which threads would fight for.
+    pub fn with<Q, R>(&self, key: &Q, then: impl FnOnce(&V) -> R) -> Option<R>
+    where
+        K: std::borrow::Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.0.load().get(key).map(|value| then(value))
+    }
+
     pub fn find_or_make(&self, key: K, make: impl FnOnce() -> V) -> Arc<V> {
         if let Some(known) = self.find(&key) {
             return known;
@@ -107,8 +117,10 @@ impl<K: Hash + Eq + Ord + Clone, V> Family<K, V> {
 
 impl<K: Hash + Eq + Ord + Clone> Family<K, AtomicU64> {
     pub fn count(&self, key: K) {
-        self.find_or_make(key, AtomicU64::default)
-            .fetch_add(1, Ordering::Relaxed);
+        let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+        if self.with(&key, add).is_none() {
+            add(&self.find_or_make(key, AtomicU64::default));
+        }
     }
 
     pub fn counts(&self) -> Vec<(K, u64)> {

@@ -117,7 +117,11 @@ mod tests {
             let histogram = Histogram::default();
             histogram.observe(time);
             let counts = histogram.counts();
-            assert_eq!(counts.iter().position(|n| *n == 1), Some(bucket), "{time:?}");
+            assert_eq!(
+                counts.iter().position(|n| *n == 1),
+                Some(bucket),
+                "{time:?}"
+            );
             assert_eq!(counts.iter().sum::<u64>(), 1);
         };
         check(Duration::ZERO, 0);

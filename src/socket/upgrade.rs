@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::Connection;
+use super::{Held, attendance::Attendance, connection::Connection};
 use crate::{
     apps::App,
     frame::FrameReader,
@@ -29,6 +29,7 @@ use crate::{
         ticker::KeepAlive,
     },
     node::{ConnectionPermit, Node},
+    observe::Caller,
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
 };
@@ -62,6 +63,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     if let Err(refusal) = check_handshake(&node, &request) {
+        report(&node, &request, &refusal);
         return refuse(framed, refusal).await;
     }
     let mut parts = framed.into_parts();
@@ -75,6 +77,7 @@ where
         node,
         hub,
         admission,
+        &caller(&request),
         parts.io,
         parts.read_buf,
         parts.write_buf.freeze(),
@@ -84,6 +87,8 @@ where
 
 /// An HTTP answer instead of the upgrade (C-5).
 struct Refusal {
+    /// what metrics and the live stream call it
+    reason: &'static str,
     response: Response<()>,
     body: &'static str,
 }
@@ -91,11 +96,18 @@ struct Refusal {
 fn check_handshake(node: &Node, request: &Request) -> Result<(), Refusal> {
     if node.is_draining() {
         return Err(Refusal {
+            reason: "server_closing",
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
         });
     }
     ws::verify_handshake(request.head()).map_err(|error| Refusal {
+        reason: match error {
+            HandshakeError::GetMethodRequired => "method",
+            HandshakeError::UnsupportedVersion | HandshakeError::NoVersionHeader => "version",
+            HandshakeError::BadWebsocketKey => "key",
+            HandshakeError::NoWebsocketUpgrade | HandshakeError::NoConnectionUpgrade => "headers",
+        },
         response: refusal_status(error),
         body: match error {
             HandshakeError::GetMethodRequired => "A WebSocket handshake is a GET request\n",
@@ -123,16 +135,31 @@ fn refusal_status(error: HandshakeError) -> Response<()> {
     response
 }
 
+fn caller(request: &Request) -> Caller<'_> {
+    Caller {
+        path: request.uri().path(),
+        origin: header_text(request.headers(), header::ORIGIN),
+        peer: request.peer_addr(),
+    }
+}
+
+fn report(node: &Node, request: &Request, refusal: &Refusal) {
+    let status = refusal.response.status().as_u16();
+    let message = refusal.body.trim_end();
+    let observer = node.observe();
+    if observer.may_log_refusal() {
+        tracing::info!(status, "refused a WebSocket handshake: {message}");
+    }
+    observer.refused_handshake(&caller(request), status, refusal.reason, message);
+}
+
 async fn refuse<T>(framed: Framed<T, Codec>, refusal: Refusal) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Refusal { mut response, body } = refusal;
-    tracing::info!(
-        status = response.status().as_u16(),
-        "refused a WebSocket handshake: {}",
-        body.trim_end()
-    );
+    let Refusal {
+        mut response, body, ..
+    } = refusal;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -209,16 +236,27 @@ fn admit(
             })
         });
     if let Err(reason) = &admission {
+        report_refused(node, request, *reason);
+    }
+    admission
+}
+
+fn report_refused(node: &Node, request: &Request, reason: CloseReason) {
+    let caller = caller(request);
+    let observer = node.observe();
+    if observer.may_log_refusal() {
         tracing::info!(
             code = reason.code(),
-            path = uri.path(),
-            origin = header_text(request.headers(), header::ORIGIN),
-            peer = request.peer_addr().map(tracing::field::display),
+            path = caller.path,
+            origin = caller.origin,
+            peer = caller.peer.map(tracing::field::display),
             "refused a connection: {}",
             reason.message()
         );
     }
-    admission
+    let app =
+        app_key(caller.path, &node.settings().server.path).and_then(|key| node.apps().by_key(&key));
+    observer.refused_connection(&caller, app.map(|app| app.id.as_str()), reason);
 }
 
 fn check_app(
@@ -304,6 +342,7 @@ fn open<T: Transport + 'static>(
     node: Arc<Node>,
     hub: Rc<Hub>,
     admission: Result<Admission, CloseReason>,
+    caller: &Caller<'_>,
     io: T,
     early: BytesMut,
     greeting: Bytes,
@@ -317,20 +356,29 @@ fn open<T: Transport + 'static>(
         app.limits.message_bytes_max
     });
     let outbox_bytes_max = node.settings().socket.outbox_bytes_max;
+    let metrics = &node.observe().metrics;
+    let metrics = match app {
+        Some(app) => metrics.app(&app.id).on(hub.worker()),
+        None => metrics.strangers().on(hub.worker()),
+    };
+    let socket_id = random_socket_id();
     let link = Link::new(
         io,
-        random_socket_id(),
+        socket_id,
         keep_alive,
         outbox_bytes_max,
         hub.now_s(),
+        metrics,
     );
     link.push_raw(greeting);
     let key = hub.add(link.clone());
     let (session, held) = match admission {
         Ok(Admission { app, permit }) => {
+            link.metrics().opened.add(1);
+            let attendance = Attendance::begin(permit, app.clone(), socket_id, caller);
+            let held: Box<dyn Held> = Box::new(attendance);
             let session = Session::open(node, hub.clone(), link.clone(), key, app);
-            let permit: Box<dyn std::any::Any> = Box::new(permit);
-            (Some(session), Some(permit))
+            (Some(session), Some(held))
         }
         Err(reason) => {
             link.close(reason);
