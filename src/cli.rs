@@ -1,5 +1,8 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
-use crate::config::{Overrides, Settings};
+use crate::{
+    admin::tail::AdminTail,
+    config::{Overrides, Settings},
+};
 use clap::{Args, Parser, Subcommand};
 use std::{fmt::Write, path::PathBuf};
 
@@ -49,6 +52,14 @@ pub enum Command {
         /// Where to ask [default: what the settings say]
         #[arg(long)]
         url: Option<String>,
+    },
+    /// Print what happens on a server, a line for each event
+    Tail {
+        /// Everything, from the live stream of its admin listener
+        #[arg(long, required = true)]
+        admin: bool,
+        #[command(flatten)]
+        wanted: AdminTail,
     },
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Parser;
 use resound::{
+    admin,
     cli::{self, Cli, Command},
     config::{self, Settings},
     health,
@@ -33,6 +34,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Config) => print(&cli::config_listing(&settings))
             .map_err(|error| format!("can't write to standard output: {error}"))?,
+        Some(Command::Tail { wanted, .. }) => {
+            admin::tail::run(&settings, wanted, &mut io::stdout().lock())?;
+        }
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
         None | Some(Command::Start) => serve(cli, settings)?,
     }
@@ -52,6 +56,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     let log_format = settings.log.format;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
+        let reload_signal = server::ReloadSignal::listen()?;
         let running = server::start(settings, files_max)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -64,6 +69,12 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         {
             tracing::warn!("can't write to standard output: {error}");
         }
+        let overrides = cli.options.overrides();
+        actix_rt::spawn(server::reload_on(
+            reload_signal,
+            running.node.clone(),
+            move || config::load(&overrides, &config::process_variables()),
+        ));
         running.until_stopped(signals).await?;
         Ok(())
     })

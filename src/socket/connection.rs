@@ -319,7 +319,7 @@ mod tests {
         let (ours, theirs) = tokio::io::duplex(1024);
         let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
         let socket_id = SocketId::new(1, 1);
-        let link = Link::new(ours, socket_id, KEEP_ALIVE, 65_536, 0, Arc::default());
+        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 65_536, 0, Arc::default());
         let key = hub.add(link.clone());
         let listener = Some(Listener { is_ready });
         let reader = FrameReader::new(1024);

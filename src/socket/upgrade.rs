@@ -224,16 +224,11 @@ fn admit(
     let admission = app_key(uri.path(), &node.settings().server.path)
         .ok_or(CloseReason::PathNotFound)
         .and_then(|key| {
-            let app = node
-                .apps()
-                .by_key(&key)
-                .ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, app, request, listener)?;
-            let permit = node.admit(app)?;
-            Ok(Admission {
-                app: app.clone(),
-                permit,
-            })
+            let app = node.apps().by_key(&key).cloned();
+            let app = app.ok_or(CloseReason::AppDoesNotExist)?;
+            check_app(node, &app, request, listener)?;
+            let permit = node.admit(&app)?;
+            Ok(Admission { app, permit })
         });
     if let Err(reason) = &admission {
         report_refused(node, request, *reason);
@@ -254,9 +249,10 @@ fn report_refused(node: &Node, request: &Request, reason: CloseReason) {
             reason.message()
         );
     }
-    let app =
-        app_key(caller.path, &node.settings().server.path).and_then(|key| node.apps().by_key(&key));
-    observer.refused_connection(&caller, app.map(|app| app.id.as_str()), reason);
+    let key = app_key(caller.path, &node.settings().server.path);
+    let app = key.and_then(|key| node.apps().by_key(&key).cloned());
+    let app = app.as_ref().map(|app| app.id.as_str());
+    observer.refused_connection(&caller, app, reason);
 }
 
 fn check_app(
@@ -289,7 +285,8 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// into an endless loop of reconnects.
 fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
     let is_trusted = |ip: IpAddr| {
-        let proxies = &node.settings().server.trusted_proxies;
+        let settings = node.settings();
+        let proxies = &settings.server.trusted_proxies;
         proxies.iter().any(|network| network.contains(&ip))
     };
     let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
@@ -365,6 +362,7 @@ fn open<T: Transport + 'static>(
     let link = Link::new(
         io,
         socket_id,
+        app.map(|app| app.index),
         keep_alive,
         outbox_bytes_max,
         hub.now_s(),
