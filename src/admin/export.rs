@@ -440,6 +440,13 @@ fn this_process(node: &Node, page: &mut Page<'_>) -> fmt::Result {
         "Worker threads",
         node.observe().metrics.workers().len() as u64,
     )?;
+    if let Some(memory) = process::Memory::of_this_process() {
+        page.gauge(
+            "resound_machine_memory_bytes",
+            "Memory of the machine",
+            memory.total_bytes,
+        )?;
+    }
     process_metrics("resound_", node, page)
 }
 
@@ -456,11 +463,6 @@ pub fn process_metrics(prefix: &str, node: &Node, page: &mut Page<'_>) -> fmt::R
             &name("resident_memory_bytes"),
             "Memory the process has in use",
             memory.used_bytes,
-        )?;
-        page.gauge(
-            &name("resident_memory_limit_bytes"),
-            "Memory of the machine",
-            memory.total_bytes,
         )?;
     }
     if let Some(cpu_s) = process::cpu_s() {

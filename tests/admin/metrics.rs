@@ -406,17 +406,17 @@ async fn the_dashboard_shows_only_what_is_exported_and_all_that_is_counted() {
 }
 
 #[tokio::test]
-async fn a_label_of_any_text_is_escaped() {
+async fn apps_are_labelled_by_id_and_their_secrets_shown_nowhere() {
     let app = r#"
 [[apps]]
-id = "a\"b\\c"
-key = "k"
-secret = "s"
+id = "a.b,c=1;$*"
+key = "the-key"
+secret = "hunter2"
 "#;
     let server = Server::with_toml(&format!("{ADMIN}{app}")).await;
     let page = Page::of(&server).await;
-    let sample = r#"resound_connections{app="a\"b\\c"}"#;
+    let sample = r#"resound_connections{app="a.b,c=1;$*"}"#;
     assert!(page.samples.contains_key(sample), "{page:?}");
     let text = admin_get(&server, "/metrics", "").await.body;
-    assert!(!text.contains("secret"));
+    assert!(!text.contains("hunter2") && !text.contains("the-key"));
 }
