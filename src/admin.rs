@@ -83,6 +83,7 @@ pub fn start(node: &Arc<Node>, main: SocketAddr) -> Result<Option<Admin>, AdminE
     .run();
     let handle = server.handle();
     actix_rt::spawn(server);
+    tracing::info!("metrics, health checks and live stream on http://{address}");
     Ok(Some(Admin { address, handle }))
 }
 

@@ -366,7 +366,8 @@ async fn the_documentation_lists_every_metric_and_no_other() {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
     let documented: BTreeSet<String> = rows
         .map(|row| row.split_once('`').unwrap().0.to_owned())
-        .filter(|name| name.starts_with("resound_"))
+        // queries stand in tables, too
+        .filter(|name| name.starts_with("resound_") && !name.contains([' ', '(', '{']))
         .collect();
     assert_eq!(documented, exported().await);
 }
