@@ -213,6 +213,9 @@ fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
         session.send(&server::subscription_error(channel, error));
     }
     session.send(&server::subscription_pusher_error(error));
+    if error.is_wrong_signature() {
+        session.note_wrong_signature();
+    }
 }
 
 /// Never answered; leaving a channel one isn't on is silent (S-18).
