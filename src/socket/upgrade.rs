@@ -367,7 +367,7 @@ fn open<T: Transport + 'static>(
     let (session, held) = match admission {
         Ok(Admission { app, permit, place }) => {
             let session = Session::open(node, hub.clone(), link.clone(), key, app, client);
-            let held: Box<dyn std::any::Any> = Box::new((permit, place));
+            let held: Box<dyn std::any::Any> = Box::new((place, permit));
             (Some(session), Some(held))
         }
         Err(reason) => {
