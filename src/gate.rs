@@ -10,10 +10,13 @@ pub mod rate;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
+
+use actix_http::header::HeaderMap;
+use ipnet::IpNet;
 
 use self::{
     addresses::{Addresses, Recent},
@@ -21,7 +24,7 @@ use self::{
 };
 use crate::{
     config::LimitSettings,
-    peer::{Client, Network},
+    peer::{Client, Network, Peer},
 };
 
 /// One line in the log about one address is at info in this time, the others at debug.
@@ -36,6 +39,8 @@ pub struct Gate {
     started: Instant,
     addresses: Addresses,
     refusals: [AtomicU64; Refusal::ALL.len()],
+    /// a proxy was seen that nobody trusts, and reported
+    is_proxy_reported: AtomicBool,
 }
 
 /// Which limit somebody met.
@@ -92,7 +97,22 @@ impl Gate {
             started: Instant::now(),
             addresses: Addresses::new(),
             refusals: Default::default(),
+            is_proxy_reported: AtomicBool::new(false),
         }
+    }
+
+    /// Whose request this is: what limits count and log lines name. Says once, in case it was forgotten, that a proxy
+    /// isn't trusted.
+    pub fn client(&self, peer: Peer, headers: &HeaderMap, proxies: &[IpNet]) -> Client {
+        if peer.is_unheard_proxy(headers, proxies)
+            && !self.is_proxy_reported.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                peer = peer.ip().map(tracing::field::display),
+                "the X-Forwarded-For of this peer is not believed: if it is a proxy of yours, name it in server.trusted_proxies, so that limits and logs know its clients"
+            );
+        }
+        peer.client(headers, proxies)
     }
 
     /// Counts a handshake, or says how long until another is taken.

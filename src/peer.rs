@@ -58,6 +58,14 @@ impl Peer {
         self.ip().is_none_or(|ip| is_among(ip, proxies))
     }
 
+    /// Whether it looks like a proxy that was forgotten in the settings: it says whom it forwards, from where no stranger is.
+    pub fn is_unheard_proxy(&self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
+        headers.contains_key("x-forwarded-for")
+            && self
+                .ip()
+                .is_some_and(|ip| is_private(ip) && !is_among(ip, proxies))
+    }
+
     /// The client: what a trusted proxy says, else the peer. Nobody else's headers count.
     pub fn client(&self, headers: &HeaderMap, proxies: &[IpNet]) -> Client {
         match self.ip() {
@@ -201,6 +209,22 @@ mod tests {
             // somebody's container: not trusted, but no single client either
             behind("172.17.0.1", &[(name, "198.51.100.7")], Some("172.17.0.1"));
         }
+    }
+
+    #[test]
+    fn forgotten_proxies_are_noticed() {
+        let check = |peer: &str, name: &str, expected: bool| {
+            let proxies = PROXIES.map(|network| network.parse().expect("network"));
+            let peer = Peer::of(None, Some((peer.parse::<IpAddr>().expect("ip"), 1).into()));
+            let headers = headers(&[(name, "192.0.2.1")]);
+            assert_eq!(peer.is_unheard_proxy(&headers, &proxies), expected);
+        };
+        check("172.17.0.2", XFF, true);
+        check("172.17.0.2", "accept", false);
+        check("10.0.0.1", XFF, false);
+        check("127.0.0.1", XFF, false);
+        // anybody may send this header
+        check("198.51.100.1", XFF, false);
     }
 
     #[test]

@@ -152,44 +152,41 @@ impl Session {
     }
 
     /// Says why something was refused, at info once a second at most, for this connection and for its address: a client
-    /// must not be able to flood the log.
-    fn log_refusal(&self, what: &str, reason: &dyn Display) {
+    /// must not be able to flood the log. A wrong signature is counted; `true` after too many of them from the address:
+    /// the connection is to be closed.
+    fn note_refusal(&self, what: &str, reason: &dyn Display, is_wrong_signature: bool) -> bool {
+        let gate = self.node.gate();
+        let limits = self.node.settings().limits;
+        let is_over = is_wrong_signature && gate.auth_failed(self.client, &limits).is_err();
+        let end = match is_over {
+            true => {
+                ", and too many wrong signatures came from this address: closing (limits.auth_failures_per_min_per_address)"
+            }
+            false => "",
+        };
         let now_s = Some(self.hub.now_s());
         let is_first = self.refusal_logged_s.replace(now_s) != now_s;
-        let gate = self.node.gate();
         log_refusal!(
-            is_first && gate.may_log(self.client, &self.node.settings().limits),
+            is_first && gate.may_log(self.client, &limits),
             app = self.app.id,
             socket_id = %self.link.socket_id(),
             peer = %self.client,
-            "refused {what}: {reason}"
+            "refused {what}: {reason}{end}"
         );
-    }
-
-    /// Counts a wrong signature. After too many from the same address, whoever sends another is closed.
-    fn note_wrong_signature(&self) {
-        let gate = self.node.gate();
-        let settings = self.node.settings();
-        if gate.auth_failed(self.client, &settings.limits).is_err() {
-            self.log_refusal(
-                "a connection",
-                &"too many wrong signatures from this address (limits.auth_failures_per_min_per_address)",
-            );
-            self.link.close(CloseReason::TooManyAuthFailures);
-        }
+        is_over
     }
 
     fn answer(&mut self, result: Result<(), ClientError>) {
         let Err(error) = result else {
             return;
         };
-        self.log_refusal("a message", &error.log_text());
+        let is_over = self.note_refusal("a message", &error.log_text(), error.is_wrong_signature());
         // A connection that was just closed has had its last word.
         if self.link.phase() == Phase::Open {
             self.send(&server::error(&error));
         }
-        if error.is_wrong_signature() {
-            self.note_wrong_signature();
+        if is_over {
+            self.link.close(CloseReason::TooManyAuthFailures);
         }
     }
 }

@@ -255,11 +255,10 @@ pub async fn report(
     Ok(response)
 }
 
-/// Whose request it is: what limits count and log lines name.
 pub fn client(node: &Node, request: &HttpRequest) -> Client {
-    let settings = node.settings();
-    Peer::of(request.conn_data(), request.peer_addr())
-        .client(request.headers(), &settings.server.trusted_proxies)
+    let peer = Peer::of(request.conn_data(), request.peer_addr());
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate().client(peer, request.headers(), proxies)
 }
 
 /// The path only, never the query: it holds the signature.

@@ -97,10 +97,10 @@ fn peer(request: &Request) -> Peer {
     Peer::of(request.conn_data(), request.peer_addr())
 }
 
-/// Whose handshake it is: what limits count and log lines name.
 fn client(node: &Node, request: &Request) -> Client {
-    let settings = node.settings();
-    peer(request).client(request.headers(), &settings.server.trusted_proxies)
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate()
+        .client(peer(request), request.headers(), proxies)
 }
 
 fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use super::{FORWARDED, OTHER, SOMEBODY, send_from};
 use crate::{
     client::Client,
     helpers::{Server, eventually},
-    rest::request::{KEY, Unsigned},
+    rest::request::{Connection, KEY, Unsigned},
     socket::raw::{Raw, app_path, handshake},
 };
 
@@ -257,6 +257,19 @@ async fn after_too_many_wrong_signatures_requests_get_429_unread() {
         assert!((1..=30).contains(&wait), "{wait}");
     }
     assert_eq!(server.node.gate().refused(Refusal::SignatureFailures), 3);
+    // a body that nobody reads isn't taken for the next request
+    let mut connection = Connection::open(server.addr).await;
+    for _ in 0..2 {
+        let body = "x".repeat(100_000);
+        let head = format!(
+            "POST /apps/3/events HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {SOMEBODY}\r\nContent-Length: 100000\r\n\r\n"
+        );
+        connection.send(head + &body).await;
+        match connection.try_response(true).await {
+            Some(answer) => answer.assert_refused(429, "Too many requests with a wrong"),
+            None => break,
+        }
+    }
     // everybody else goes on
     let answer = send_from(OTHER, &server, "GET", &right()).await;
     answer.assert_json(r#"{"channels":{}}"#);
@@ -266,6 +279,26 @@ async fn after_too_many_wrong_signatures_requests_get_429_unread() {
     let answer = send_from(SOMEBODY, &server, "GET", "/up").await;
     assert_eq!(answer.status, 200);
     connect(&server, SOMEBODY).await;
+}
+
+#[tokio::test]
+async fn limits_that_are_reloaded_hold_for_open_connections() {
+    let settings = |limits: &str| {
+        let app = format!("id = \"3\"\nkey = \"{KEY}\"\nsecret = \"s\"\n");
+        format!("[limits]\nconnections_per_address = 1\n{limits}\n[[apps]]\n{app}")
+    };
+    let server = Server::with_toml(&settings("")).await;
+    let mut client = connect(&server, SOMEBODY).await;
+    for _ in 0..20 {
+        fail(&mut client).await;
+    }
+    let stricter = settings("auth_failures_per_min_per_address = 1");
+    let stricter = resound::config::from_toml(&stricter).unwrap();
+    server.node.reload(stricter).await;
+    fail(&mut client).await;
+    client
+        .assert_refused(4100, "Too many wrong signatures from this address")
+        .await;
 }
 
 #[tokio::test]
