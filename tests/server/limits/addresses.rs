@@ -190,7 +190,7 @@ async fn fail(client: &mut Client) {
 }
 
 #[tokio::test]
-async fn after_too_many_wrong_signatures_their_senders_are_closed() {
+async fn c32_after_too_many_wrong_signatures_their_senders_are_closed() {
     const REASON: &str = "Too many wrong signatures from this address";
     // one comes back each 20 seconds
     let server = Server::with("[limits]\nauth_failures_per_min_per_address = 3").await;
