@@ -1,7 +1,7 @@
 //! What is remembered of addresses: open connections exactly, since each has its end; the rest in a table of bounded size, in
 //! which the address that did nothing for longest makes room.
 //!
-//! An address in the table takes about 110 bytes, one with connections about 50, however many those are.
+//! An address in the table takes about 120 bytes, one with connections about 55, however many those are.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
