@@ -3,7 +3,7 @@ pub mod address;
 pub mod webhook;
 
 use self::webhook::Webhook;
-use crate::{gate::rate::Window, protocol::signature::Secret};
+use crate::{protocol::signature::Secret, rate::Window};
 use std::{
     collections::HashMap,
     net::Ipv6Addr,

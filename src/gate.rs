@@ -5,7 +5,6 @@
 //! each call, so that a reload needs nothing here.
 
 mod addresses;
-pub mod rate;
 
 use std::{
     sync::{
@@ -18,13 +17,11 @@ use std::{
 use actix_http::header::HeaderMap;
 use ipnet::IpNet;
 
-use self::{
-    addresses::{Addresses, Recent},
-    rate::{Bucket, Quota},
-};
+use self::addresses::{Addresses, Recent};
 use crate::{
     config::LimitSettings,
     peer::{Client, Network, Peer},
+    rate::{Bucket, Quota},
 };
 
 /// One line in the log about one address is at info in this time, the others at debug.
@@ -324,7 +321,6 @@ mod tests {
     #[test]
     fn handshakes_are_taken_up_to_the_burst() {
         let gate = Gate::new();
-        // one in 2^32 seconds: nothing comes back while the test runs
         let limits = limits("handshakes_per_s_per_address = 1\nhandshake_burst_per_address = 3");
         let started = Instant::now();
         for _ in 0..3 {

@@ -12,7 +12,8 @@
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
-//! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log; [`rate`](gate::rate): windows and buckets, pure |
+//! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
+//! | [`rate`] | how often something may happen: windows and buckets, pure |
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
@@ -36,8 +37,8 @@
 //!                         \-------------> hub
 //! session, node, directory -> webhook (raise and forget)
 //! api, node -> idempotency
-//! socket, session, api -> gate -> peer
-//! everything may use: apps, protocol -> frame
+//! socket, session, api -> gate -> peer, rate
+//! everything may use: apps -> rate, protocol -> frame
 //! ```
 //!
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
@@ -127,6 +128,7 @@ pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod rate;
 pub mod server;
 pub mod session;
 pub mod socket;

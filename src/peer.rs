@@ -60,10 +60,9 @@ impl Peer {
 
     /// Whether it looks like a proxy that was forgotten in the settings: it says whom it forwards, from where no stranger is.
     pub fn is_unheard_proxy(&self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
-        headers.contains_key("x-forwarded-for")
-            && self
-                .ip()
-                .is_some_and(|ip| is_private(ip) && !is_among(ip, proxies))
+        self.ip()
+            .is_some_and(|ip| is_private(ip) && !is_among(ip, proxies))
+            && headers.contains_key("x-forwarded-for")
     }
 
     /// The client: what a trusted proxy says, else the peer. Nobody else's headers count.

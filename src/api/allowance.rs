@@ -2,11 +2,8 @@
 use super::error::ApiError;
 use crate::{
     apps::App,
-    gate::{
-        Gate, Refusal,
-        rate::{Over, Window},
-        retry_after_s,
-    },
+    gate::{Gate, Refusal, retry_after_s},
+    rate::{Over, Window},
 };
 use actix_web::http::header::{HeaderName, HeaderValue};
 use std::{

@@ -11,8 +11,7 @@ use std::{
 
 use lru::LruCache;
 
-use super::rate::Bucket;
-use crate::peer::Network;
+use crate::{peer::Network, rate::Bucket};
 
 /// As many locks: workers hardly ever meet at one.
 const SHARDS: usize = 64;
@@ -147,7 +146,7 @@ impl Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gate::rate::Quota;
+    use crate::rate::Quota;
     use std::time::Duration;
 
     fn spend(recent: &mut Recent, now_ns: u64) {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::gate::rate::Window;
+use crate::rate::Window;
 
 /// One connection's allowance. It takes no more than a pointer until there is a limit.
 #[derive(Default)]
