@@ -7,6 +7,7 @@ mod apps;
 mod error;
 mod laravel;
 mod layers;
+mod limits;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod webhooks;
 pub use admin::{AdminSettings, AdminToken};
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
+pub use limits::LimitSettings;
 
 use crate::{
     apps::App,
@@ -39,6 +41,7 @@ pub struct Settings {
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
     pub admin: AdminSettings,
+    pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -220,6 +223,7 @@ fn check(
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
     let admin = admin::admin_settings(&Section::new(settings, "admin"))?;
+    let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -241,6 +245,7 @@ fn check(
         publish,
         webhook,
         admin,
+        limits,
         log,
         warnings,
         laravel: None,

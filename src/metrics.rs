@@ -13,7 +13,7 @@ use self::{
     shared::{Family, Striped},
     worker::{KINDS, SocketMetrics, WorkerMetrics},
 };
-use crate::{hub::inbox::WorkerId, protocol::channel::ChannelKind};
+use crate::protocol::channel::ChannelKind;
 
 /// All counters of the process.
 #[derive(Debug)]
@@ -77,9 +77,9 @@ impl AppMetrics {
         }
     }
 
-    /// The counters of the app's sockets on this worker, which alone may add to them.
-    pub fn on(&self, worker: WorkerId) -> Arc<SocketMetrics> {
-        let own = self.workers.get(usize::from(worker.0));
+    /// The counters of the app's sockets on the worker with this number, which alone may add to them.
+    pub fn on(&self, worker: u16) -> Arc<SocketMetrics> {
+        let own = self.workers.get(usize::from(worker));
         own.unwrap_or(&self.workers[0]).clone()
     }
 
@@ -136,9 +136,9 @@ impl Metrics {
         metrics
     }
 
-    /// The counters of this worker's hub, which alone may add to them.
-    pub fn worker(&self, worker: WorkerId) -> Arc<WorkerMetrics> {
-        let own = self.workers.get(usize::from(worker.0));
+    /// The counters of the hub of the worker with this number, which alone may add to them.
+    pub fn worker(&self, worker: u16) -> Arc<WorkerMetrics> {
+        let own = self.workers.get(usize::from(worker));
         own.unwrap_or(&self.workers[0]).clone()
     }
 

@@ -17,6 +17,7 @@ use crate::{
     broker::{Broker, local::Local},
     config::Settings,
     directory::{Directory, Full, Publication},
+    gate::Gate,
     hub::inbox::{ChannelKey, Command, Inbox},
     idempotency::Answers,
     live::Live,
@@ -40,6 +41,7 @@ pub struct Node {
     broker: Box<dyn Broker>,
     answers: Answers,
     observer: Observer,
+    gate: Arc<Gate>,
     is_draining: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
@@ -104,6 +106,7 @@ impl Node {
                 settings.publish.idempotency_keys_max,
             ),
             observer,
+            gate: Arc::new(Gate::new()),
             is_draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
@@ -326,6 +329,11 @@ impl Node {
             node: self.clone(),
             usage: app.usage.clone(),
         })
+    }
+
+    /// What one address may do.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     pub fn is_draining(&self) -> bool {

@@ -1,20 +1,13 @@
 //! What becomes known of what happens: one function for each thing worth telling, which counts it and tells the live
 //! stream. Whoever does something calls it once, beside the line for the log.
 
-use std::{
-    borrow::Cow,
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use crate::{
     hub::link::End,
     live::{Event, Kind, Live, shown_data},
     metrics::{Metrics, Refused},
+    peer::Client,
     protocol::{
         channel::ChannelName,
         codes::{ClientError, CloseReason, SubscribeError},
@@ -23,14 +16,10 @@ use crate::{
     },
 };
 
-/// Refusals of handshakes, connections and requests that are logged in one second.
-const REFUSALS_LOGGED_PER_S: u64 = 100;
-
 /// The handle to count and tell with.
 pub struct Observer {
     pub metrics: Metrics,
     pub live: Arc<Live>,
-    refusals_logged: PerSecond,
 }
 
 /// The connection that something happens to.
@@ -50,11 +39,11 @@ impl Socket<'_> {
     }
 }
 
-/// A refused upgrade, as far as it is known.
+/// Who asks for a connection.
 pub struct Caller<'a> {
+    pub client: Client,
     pub path: &'a str,
     pub origin: Option<&'a str>,
-    pub peer: Option<SocketAddr>,
 }
 
 impl Caller<'_> {
@@ -62,7 +51,7 @@ impl Caller<'_> {
         Event {
             path: Some(cut(self.path)),
             origin: self.origin.map(cut),
-            peer: self.peer.map(|peer| peer.to_string()),
+            peer: Some(self.client.to_string()),
             ..Event::new(Kind::Refused)
         }
     }
@@ -72,7 +61,7 @@ impl Caller<'_> {
 pub struct RefusedRequest<'a> {
     pub app: Option<&'a str>,
     pub path: &'a str,
-    pub peer: Option<SocketAddr>,
+    pub peer: Client,
     pub status: u16,
     pub reason: &'static str,
     pub message: &'a str,
@@ -84,25 +73,13 @@ impl Observer {
         Observer {
             metrics,
             live: Arc::new(live),
-            refusals_logged: PerSecond::new(REFUSALS_LOGGED_PER_S),
         }
-    }
-
-    /// Whether one more refusal is to be logged: a flood of them must not flood the log.
-    pub fn may_log_refusal(&self) -> bool {
-        let count = self.refusals_logged.take();
-        if count == Some(REFUSALS_LOGGED_PER_S) {
-            tracing::info!(
-                "further refusals of this second are counted (resound_refusals_total), not logged"
-            );
-        }
-        count.is_some()
     }
 
     pub fn connected(&self, socket: Socket<'_>, caller: &Caller<'_>) {
         self.live.tell(|| Event {
             origin: caller.origin.map(cut),
-            peer: caller.peer.map(|peer| peer.to_string()),
+            peer: Some(caller.client.to_string()),
             ..socket.event(Kind::Connected)
         });
     }
@@ -203,7 +180,7 @@ impl Observer {
         self.live.tell(|| Event {
             app: request.app.map(cut),
             path: Some(cut(request.path)),
-            peer: request.peer.map(|peer| peer.to_string()),
+            peer: Some(request.peer.to_string()),
             what: Some(Refused::Request.name()),
             reason: Some(request.reason),
             message: Some(Cow::Owned(request.message.to_owned())),
@@ -250,61 +227,4 @@ impl Observer {
 /// What a client sent of its own choice, cut to a length that does no harm.
 fn cut(text: &str) -> String {
     text.chars().take(200).collect()
-}
-
-/// Lets so many through each second.
-struct PerSecond {
-    limit: u64,
-    begun: Instant,
-    /// the second in the upper half, what it has seen in the lower
-    state: AtomicU64,
-}
-
-impl PerSecond {
-    fn new(limit: u64) -> PerSecond {
-        PerSecond {
-            limit,
-            begun: Instant::now(),
-            state: AtomicU64::new(0),
-        }
-    }
-
-    /// The how many-th this is in this second, while it is within the limit.
-    fn take(&self) -> Option<u64> {
-        self.take_at(self.begun.elapsed().as_secs())
-    }
-
-    fn take_at(&self, second: u64) -> Option<u64> {
-        let second = (second & u64::from(u32::MAX)) << 32;
-        let next_in = |state: u64| {
-            let seen = if state & !u64::from(u32::MAX) == second {
-                state & u64::from(u32::MAX)
-            } else {
-                0
-            };
-            (seen < self.limit).then_some(seen + 1)
-        };
-        let before = self
-            .state
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |state| {
-                next_in(state).map(|count| second | count)
-            })
-            .ok()?;
-        next_in(before)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_second_has_its_own_allowance() {
-        let logged = PerSecond::new(3);
-        let count = |second: u64| (0..10).filter_map(|_| logged.take_at(second)).max();
-        assert_eq!(count(0), Some(3));
-        assert_eq!(count(0), None);
-        assert_eq!(count(1), Some(3));
-        assert_eq!(count(7), Some(3));
-    }
 }

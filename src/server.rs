@@ -193,7 +193,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         write_timeout_s: seconds(socket.write_timeout),
         close_timeout_s: seconds(socket.close_timeout),
     };
-    let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker));
+    let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker.0));
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));

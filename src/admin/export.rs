@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    gate::Refusal,
     metrics::{
         AppMetrics, CHANNEL_KINDS, process,
         worker::{LATENCY_BUCKETS, SocketMetrics},
@@ -34,6 +35,7 @@ impl Collector for Export {
         limits_of_apps(node, page)?;
         events(node, page)?;
         refusals(node, page)?;
+        gate(node, page)?;
         http(node, page)?;
         stores(node, page)?;
         webhooks(node, page)?;
@@ -293,6 +295,25 @@ fn refusals(node: &Node, page: &mut Page<'_>) -> fmt::Result {
         refusals.iter().map(|((what, reason), count)| {
             (vec![("what", what.name()), ("reason", *reason)], *count)
         }),
+    )
+}
+
+/// Limits that hold for addresses and for the HTTP API.
+fn gate(node: &Node, page: &mut Page<'_>) -> fmt::Result {
+    page.counters(
+        "resound_limit_refusals",
+        "How often a limit of addresses or of an app's requests was met",
+        Refusal::ALL.map(|limit| (vec![("limit", limit.name())], node.gate().refused(limit))),
+    )?;
+    page.gauge(
+        "resound_limited_addresses",
+        "Addresses that are remembered for the limits on them",
+        node.gate().addresses() as u64,
+    )?;
+    page.gauge(
+        "resound_limited_addresses_limit",
+        "Addresses that are remembered at most (limits.addresses_max)",
+        node.settings().limits.addresses_max as u64,
     )
 }
 

@@ -1,10 +1,16 @@
 //! Every refusal of the HTTP API: its status, its sentence, its line in the log. The sentence is often all that a developer
 //! sees (Laravel shows it as `Pusher error: SENTENCE.` and adds the full stop itself), so it says what to change.
+use super::allowance::Allowance;
 use crate::{
-    metrics::http::Route, node::Node, observe::RefusedRequest, protocol::request::RequestAuthError,
+    gate::log_refusal,
+    metrics::http::Route,
+    node::Node,
+    observe::RefusedRequest,
+    peer::{Client, Peer},
+    protocol::request::RequestAuthError,
 };
 use actix_web::{
-    Error, HttpRequest, HttpResponse, ResponseError,
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::{BodySize, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -98,6 +104,19 @@ pub enum ApiError {
     #[error("Users can only be retrieved for presence channels")]
     UsersNotPresence,
 
+    /// after too many wrong signatures, before this one was looked at
+    #[error(
+        "Too many requests with a wrong signature came from this address, so this one was not checked: correct the key and the secret, then try again in a moment (limits.signature_failures_per_min_per_address)"
+    )]
+    SignatureFailures { retry_after_s: u64 },
+    /// `count`: what the request counts as
+    #[error("{}", events_hint(*.count, .allowance))]
+    TooManyEvents { count: usize, allowance: Allowance },
+    #[error(
+        "Too many requests: the app may ask {} times a second (read_requests_per_s)", .0.limit
+    )]
+    TooManyReads(Allowance),
+
     /// `published` of `of` events went out before the node took no more
     #[error("{}", congestion_hint(*.published, *.of))]
     Congested { published: usize, of: usize },
@@ -115,6 +134,9 @@ impl ApiError {
             BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SignatureFailures { .. } | TooManyEvents { .. } | TooManyReads(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             RepeatedTooSoon => StatusCode::CONFLICT,
             BatchItem { error, .. } => error.status(),
             UnreadableBody(_)
@@ -174,6 +196,9 @@ impl ApiError {
             CacheNotCached => "cache_not_cached",
             UsersNotPresence => "users_not_presence",
             Congested { .. } => "congested",
+            SignatureFailures { .. } => "signature_failures",
+            TooManyEvents { .. } => "too_many_events",
+            TooManyReads(_) => "too_many_reads",
         }
     }
 
@@ -185,6 +210,21 @@ impl ApiError {
             ApiError::UpgradeRequired => Some((UPGRADE, HeaderValue::from_static("websocket"))),
             ApiError::Congested { .. } | ApiError::RepeatedTooSoon => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
+            }
+            ApiError::SignatureFailures { retry_after_s } => {
+                Some((RETRY_AFTER, HeaderValue::from(*retry_after_s)))
+            }
+            _ => {
+                let seconds = HeaderValue::from(self.allowance()?.retry_after_s);
+                Some((RETRY_AFTER, seconds))
+            }
+        }
+    }
+
+    fn allowance(&self) -> Option<Allowance> {
+        match self {
+            ApiError::TooManyEvents { allowance, .. } | ApiError::TooManyReads(allowance) => {
+                Some(*allowance)
             }
             _ => None,
         }
@@ -213,6 +253,11 @@ impl ResponseError for ApiError {
         if let Some(header) = self.header() {
             response.insert_header(header);
         }
+        if let Some(allowance) = self.allowance() {
+            for header in allowance.headers() {
+                response.insert_header(header);
+            }
+        }
         if let ApiError::BodyTimeout(_) = self {
             // The rest of the body would be read as the next request.
             response.force_close();
@@ -230,6 +275,12 @@ pub async fn report(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
     count(&response);
+    let allowance = response.request().extensions().get::<Allowance>().copied();
+    if let Some(allowance) = allowance {
+        for (name, value) in allowance.headers() {
+            response.headers_mut().insert(name, value);
+        }
+    }
     if let Some(error) = response.response().error() {
         let id = format!("{:016x}", rand::random::<u64>());
         match error.as_error::<ApiError>() {
@@ -276,6 +327,12 @@ fn count(response: &ServiceResponse<impl MessageBody>) {
     }
 }
 
+pub fn client(node: &Node, request: &HttpRequest) -> Client {
+    let peer = Peer::of(request.conn_data(), request.peer_addr());
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate().client(peer, request.headers(), proxies)
+}
+
 /// The path only, never the query: it holds the signature.
 fn refused(
     request: &HttpRequest,
@@ -286,23 +343,29 @@ fn refused(
 ) {
     let app = request.match_info().get("app_id");
     let message = one_line(message);
-    let observer = request.app_data::<web::Data<Node>>();
-    let observer = observer.map(|node| node.observe());
-    if observer.is_none_or(|observer| observer.may_log_refusal()) {
-        tracing::info!(
-            app = app.map(|id| Quoted(id).to_string()),
-            method = %Quoted(request.method().as_str()),
-            path = %Quoted(request.path()),
-            status = status.as_u16(),
-            request_id,
-            "Refused a request: {message}",
-        );
-    }
-    if let Some(observer) = observer {
-        observer.refused_request(&RefusedRequest {
+    let node = request.app_data::<web::Data<Node>>();
+    let (peer, at_info) = match node {
+        Some(node) => {
+            let client = client(node, request);
+            (client, node.gate().may_log(client, &node.settings().limits))
+        }
+        None => (Client::Behind(None), true),
+    };
+    log_refusal!(
+        at_info,
+        app = app.map(|id| Quoted(id).to_string()),
+        %peer,
+        method = %Quoted(request.method().as_str()),
+        path = %Quoted(request.path()),
+        status = status.as_u16(),
+        request_id,
+        "Refused a request: {message}",
+    );
+    if let Some(node) = node {
+        node.observe().refused_request(&RefusedRequest {
             app,
             path: request.path(),
-            peer: request.peer_addr(),
+            peer,
             status: status.as_u16(),
             reason,
             message: &message,
@@ -351,6 +414,17 @@ fn method_hint(method: &str, allow: &str) -> String {
         )
     } else {
         format!("Method {method} is not allowed here, use {allow}")
+    }
+}
+
+fn events_hint(count: usize, allowance: &Allowance) -> String {
+    let limit = allowance.limit;
+    if count > limit as usize {
+        format!(
+            "Too many events: this request counts as {count}, one for each channel, and the app may publish {limit} a second (backend_events_per_s): divide it"
+        )
+    } else {
+        format!("Too many events: the app may publish {limit} a second (backend_events_per_s)")
     }
 }
 
@@ -436,6 +510,36 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_an_app_are_named() {
+        let allowance = Allowance {
+            limit: 10,
+            remaining: 3,
+            retry_after_s: 1,
+        };
+        check(
+            ApiError::TooManyEvents {
+                count: 4,
+                allowance,
+            },
+            429,
+            "Too many events: the app may publish 10 a second (backend_events_per_s)",
+        );
+        check(
+            ApiError::TooManyEvents {
+                count: 11,
+                allowance,
+            },
+            429,
+            "Too many events: this request counts as 11, one for each channel, and the app may publish 10 a second (backend_events_per_s): divide it",
+        );
+        check(
+            ApiError::TooManyReads(allowance),
+            429,
+            "Too many requests: the app may ask 10 times a second (read_requests_per_s)",
+        );
+    }
+
+    #[test]
     fn h27_a_batch_fails_with_the_status_of_its_item() {
         check(
             ApiError::BatchItem {
@@ -492,5 +596,7 @@ mod tests {
             of: 1,
         };
         assert_eq!(header(congested, "retry-after"), "1");
+        let signatures = ApiError::SignatureFailures { retry_after_s: 60 };
+        assert_eq!(header(signatures, "retry-after"), "60");
     }
 }

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::Held;
 use crate::{
     apps::App,
+    gate::Place,
     hub::link::End,
     node::ConnectionPermit,
     observe::{Caller, Socket},
@@ -14,6 +15,7 @@ use crate::{
 /// Tells that the connection has come, and in the end why it went.
 pub struct Attendance {
     permit: ConnectionPermit,
+    _place: Place,
     app: Arc<App>,
     socket_id: SocketId,
     begun: Instant,
@@ -22,12 +24,14 @@ pub struct Attendance {
 impl Attendance {
     pub fn begin(
         permit: ConnectionPermit,
+        place: Place,
         app: Arc<App>,
         socket_id: SocketId,
         caller: &Caller<'_>,
     ) -> Attendance {
         let attendance = Attendance {
             permit,
+            _place: place,
             app,
             socket_id,
             begun: Instant::now(),

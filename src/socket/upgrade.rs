@@ -5,7 +5,7 @@
 //! responses that aren't written yet come along, and both are used. From then on actix neither counts nor stops the
 //! socket.
 
-use std::{cell::RefCell, io, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
@@ -23,6 +23,7 @@ use super::{Held, attendance::Attendance, connection::Connection};
 use crate::{
     apps::App,
     frame::FrameReader,
+    gate::{Place, log_refusal, retry_after_s},
     hub::{
         Hub,
         link::{Link, Transport},
@@ -30,6 +31,7 @@ use crate::{
     },
     node::{ConnectionPermit, Node},
     observe::Caller,
+    peer::{Client, Peer},
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
 };
@@ -62,8 +64,9 @@ pub async fn upgrade<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if let Err(refusal) = check_handshake(&node, &request) {
-        report(&node, &request, &refusal);
+    let client = client(&node, &request);
+    if let Err(refusal) = check_handshake(&node, client, &request) {
+        report(&node, client, &request, &refusal);
         return refuse(framed, refusal).await;
     }
     let mut parts = framed.into_parts();
@@ -72,12 +75,12 @@ where
         Message::Item((response, BodySize::None)),
         &mut parts.write_buf,
     )?;
-    let admission = admit(&node, &request, listener);
+    let admission = admit(&node, client, &request, listener);
     open(
         node,
         hub,
         admission,
-        &caller(&request),
+        &caller(client, &request),
         parts.io,
         parts.read_buf,
         parts.write_buf.freeze(),
@@ -93,12 +96,32 @@ struct Refusal {
     body: &'static str,
 }
 
-fn check_handshake(node: &Node, request: &Request) -> Result<(), Refusal> {
+fn peer(request: &Request) -> Peer {
+    Peer::of(request.conn_data(), request.peer_addr())
+}
+
+fn client(node: &Node, request: &Request) -> Client {
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate()
+        .client(peer(request), request.headers(), proxies)
+}
+
+fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {
     if node.is_draining() {
         return Err(Refusal {
             reason: "server_closing",
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
+        });
+    }
+    if let Err(wait) = node.gate().handshake(client, &node.settings().limits) {
+        let mut response = Response::new(StatusCode::TOO_MANY_REQUESTS).drop_body();
+        let seconds = HeaderValue::from(retry_after_s(wait));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        return Err(Refusal {
+            reason: "address_handshakes",
+            response,
+            body: "Too many handshakes from this address: connect again in a moment (limits.handshakes_per_s_per_address)\n",
         });
     }
     ws::verify_handshake(request.head()).map_err(|error| Refusal {
@@ -135,22 +158,27 @@ fn refusal_status(error: HandshakeError) -> Response<()> {
     response
 }
 
-fn caller(request: &Request) -> Caller<'_> {
+fn caller(client: Client, request: &Request) -> Caller<'_> {
     Caller {
-        path: request.uri().path(),
-        origin: header_text(request.headers(), header::ORIGIN),
-        peer: request.peer_addr(),
+        client,
+        path: request.path(),
+        origin: origin(request),
     }
 }
 
-fn report(node: &Node, request: &Request, refusal: &Refusal) {
+fn report(node: &Node, client: Client, request: &Request, refusal: &Refusal) {
     let status = refusal.response.status().as_u16();
     let message = refusal.body.trim_end();
-    let observer = node.observe();
-    if observer.may_log_refusal() {
-        tracing::info!(status, "refused a WebSocket handshake: {message}");
-    }
-    observer.refused_handshake(&caller(request), status, refusal.reason, message);
+    log_refusal!(
+        node.gate().may_log(client, &node.settings().limits),
+        status,
+        path = request.path(),
+        peer = %client,
+        "refused a WebSocket handshake: {message}",
+    );
+    let caller = caller(client, request);
+    node.observe()
+        .refused_handshake(&caller, status, refusal.reason, message);
 }
 
 async fn refuse<T>(framed: Framed<T, Codec>, refusal: Refusal) -> io::Result<()>
@@ -211,48 +239,49 @@ fn sub_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
 struct Admission {
     app: Arc<App>,
     permit: ConnectionPermit,
+    place: Place,
 }
 
 /// The checks of C-8 in their order. What fails here is reported over the WebSocket, since browsers can't read the
 /// status of a refused handshake.
 fn admit(
     node: &Arc<Node>,
+    client: Client,
     request: &Request,
     listener: Listener,
 ) -> Result<Admission, CloseReason> {
     let uri = request.uri();
-    let admission = app_key(uri.path(), &node.settings().server.path)
+    let settings = node.settings();
+    let app = app_key(uri.path(), &settings.server.path)
         .ok_or(CloseReason::PathNotFound)
         .and_then(|key| {
             let app = node.apps().by_key(&key).cloned();
-            let app = app.ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, &app, request, listener)?;
-            let permit = node.admit(&app)?;
-            Ok(Admission { app, permit })
+            app.ok_or(CloseReason::AppDoesNotExist)
         });
+    let app_id = app.as_ref().ok().map(|app| app.id.clone());
+    let admission = app.and_then(|app| {
+        check_app(node, &app, request, listener)?;
+        let permit = node.admit(&app)?;
+        let place = node.gate().connect(client, &settings.limits);
+        let place = place.ok_or(CloseReason::AddressOverCapacity)?;
+        Ok(Admission { app, permit, place })
+    });
     if let Err(reason) = &admission {
-        report_refused(node, request, *reason);
-    }
-    admission
-}
-
-fn report_refused(node: &Node, request: &Request, reason: CloseReason) {
-    let caller = caller(request);
-    let observer = node.observe();
-    if observer.may_log_refusal() {
-        tracing::info!(
+        log_refusal!(
+            node.gate().may_log(client, &settings.limits),
             code = reason.code(),
-            path = caller.path,
-            origin = caller.origin,
-            peer = caller.peer.map(tracing::field::display),
+            app = app_id,
+            path = uri.path(),
+            origin = origin(request),
+            peer = %client,
             "refused a connection: {}",
             reason.message()
         );
+        let caller = caller(client, request);
+        node.observe()
+            .refused_connection(&caller, app_id.as_deref(), *reason);
     }
-    let key = app_key(caller.path, &node.settings().server.path);
-    let app = key.and_then(|key| node.apps().by_key(&key).cloned());
-    let app = app.as_ref().map(|app| app.id.as_str());
-    observer.refused_connection(&caller, app, reason);
+    admission
 }
 
 fn check_app(
@@ -271,10 +300,16 @@ fn check_app(
     if !is_protocol_supported(request.uri().query().unwrap_or_default()) {
         return Err(CloseReason::UnsupportedProtocol);
     }
-    if !app.allows_origin(header_text(request.headers(), header::ORIGIN)) {
+    if !app.allows_origin(origin(request)) {
         return Err(CloseReason::OriginNotAllowed);
     }
     Ok(())
+}
+
+/// What the client says it is a page of; nothing readable is not the same as nothing (C-9).
+fn origin(request: &Request) -> Option<&str> {
+    let origin = request.headers().get(header::ORIGIN)?;
+    Some(origin.to_str().unwrap_or_default())
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -284,13 +319,7 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// Whether a proxy that is trusted says that the client speaks TLS to it (C-8). Getting this wrong would send pusher-js
 /// into an endless loop of reconnects.
 fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
-    let is_trusted = |ip: IpAddr| {
-        let settings = node.settings();
-        let proxies = &settings.server.trusted_proxies;
-        proxies.iter().any(|network| network.contains(&ip))
-    };
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    if !peer.is_some_and(is_trusted) {
+    if !peer(request).is_trusted(&node.settings().server.trusted_proxies) {
         return false;
     }
     header_text(
@@ -355,8 +384,8 @@ fn open<T: Transport + 'static>(
     let outbox_bytes_max = node.settings().socket.outbox_bytes_max;
     let metrics = &node.observe().metrics;
     let metrics = match app {
-        Some(app) => metrics.app(&app.id).on(hub.worker()),
-        None => metrics.strangers().on(hub.worker()),
+        Some(app) => metrics.app(&app.id).on(hub.worker().0),
+        None => metrics.strangers().on(hub.worker().0),
     };
     let socket_id = random_socket_id();
     let link = Link::new(
@@ -371,11 +400,12 @@ fn open<T: Transport + 'static>(
     link.push_raw(greeting);
     let key = hub.add(link.clone());
     let (session, held) = match admission {
-        Ok(Admission { app, permit }) => {
+        Ok(Admission { app, permit, place }) => {
             link.metrics().opened.add(1);
-            let attendance = Attendance::begin(permit, app.clone(), socket_id, caller);
+            let attendance = Attendance::begin(permit, place, app.clone(), socket_id, caller);
             let held: Box<dyn Held> = Box::new(attendance);
-            let session = Session::open(node, hub.clone(), link.clone(), key, app);
+            let client = caller.client;
+            let session = Session::open(node, hub.clone(), link.clone(), key, app, client);
             (Some(session), Some(held))
         }
         Err(reason) => {

@@ -25,6 +25,7 @@ pub struct Server {
     pub addr: SocketAddr,
     pub node: Arc<Node>,
     /// where the admin listener is, if the settings name a port for it
+    #[allow(dead_code, reason = "only tests of that listener need it")]
     pub admin: Option<SocketAddr>,
     stop: Option<oneshot::Sender<Stop>>,
     thread: Option<JoinHandle<()>>,
