@@ -46,6 +46,10 @@ impl Collector for Export {
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
+/// A number that an app's sockets have, and one that the app has.
+type OfSockets = fn(&SocketMetrics) -> u64;
+pub type OfApp = fn(&AppMetrics) -> u64;
+
 /// Writes metrics one after the other. Names of counters are given without `_total`.
 pub struct Page<'a>(pub DescriptorEncoder<'a>);
 
@@ -104,7 +108,7 @@ impl Page<'_> {
 
 fn sockets(node: &Node, page: &mut Page<'_>) -> fmt::Result {
     let apps = node.observe().metrics.apps();
-    let each = |number: fn(&AppMetrics) -> u64| {
+    let each = |number: OfApp| {
         apps.iter()
             .map(move |(id, app)| (vec![("app", &**id)], number(app)))
     };
@@ -154,7 +158,7 @@ fn sockets(node: &Node, page: &mut Page<'_>) -> fmt::Result {
         }),
     )?;
     traffic(&apps, page)?;
-    let evictions: [(&str, fn(&SocketMetrics) -> u64); 3] = [
+    let evictions: [(&str, OfSockets); 3] = [
         ("outbox_full", |s| s.evicted_outbox_full.get()),
         ("pong_timeout", |s| s.evicted_pong_timeout.get()),
         ("write_timeout", |s| s.evicted_write_timeout.get()),
@@ -170,7 +174,7 @@ fn sockets(node: &Node, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn traffic(apps: &[(Arc<str>, Arc<AppMetrics>)], page: &mut Page<'_>) -> fmt::Result {
-    let numbers: [(&str, &str, fn(&SocketMetrics) -> u64); 5] = [
+    let numbers: [(&str, &str, OfSockets); 5] = [
         (
             "resound_socket_received_messages",
             "WebSocket messages from clients, control frames included",
@@ -331,7 +335,7 @@ fn http(node: &Node, page: &mut Page<'_>) -> fmt::Result {
             }),
     )?;
     let apps = node.observe().metrics.apps();
-    let numbers: [(&str, &str, fn(&AppMetrics) -> u64); 3] = [
+    let numbers: [(&str, &str, OfApp); 3] = [
         (
             "resound_api_requests",
             "Requests to the app's part of the HTTP API",

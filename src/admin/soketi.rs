@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::export::{Page, process_metrics};
+use super::export::{OfApp, Page, process_metrics};
 use crate::{metrics::AppMetrics, node::Node};
 
 /// See the module's documentation.
@@ -35,7 +35,7 @@ impl Collector for Soketi {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let page = &mut Page(encoder);
         let apps = self.node.observe().metrics.apps();
-        let each = |number: fn(&AppMetrics) -> u64| {
+        let each = |number: OfApp| {
             apps.iter().map(move |(id, app)| {
                 let labels = vec![("app_id", &**id), ("port", self.port.as_str())];
                 (labels, number(app))
@@ -47,7 +47,7 @@ impl Collector for Soketi {
             "Open WebSocket connections",
             each(|app| app.open(|s| s.closed.get(), |s| s.opened.get())),
         )?;
-        let counters: [(&str, &str, fn(&AppMetrics) -> u64); 5] = [
+        let counters: [(&str, &str, OfApp); 5] = [
             ("new_connections", "Connections that were admitted", |app| {
                 app.sum(|s| s.opened.get())
             }),
@@ -70,7 +70,7 @@ impl Collector for Soketi {
             page.counters(&name(counter), help, each(number))?;
         }
         // These only grow, too, but soketi's names for them lack the ending that a counter must have.
-        let gauges: [(&str, &str, fn(&AppMetrics) -> u64); 4] = [
+        let gauges: [(&str, &str, OfApp); 4] = [
             ("socket_received_bytes", "Bytes from clients", |app| {
                 app.sum(|s| s.received_bytes.get())
             }),

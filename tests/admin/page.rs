@@ -1,7 +1,13 @@
 //! A page of metrics, read as strictly as its formats are written.
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
 
 use crate::{admin_get, helpers::Server};
+
+/// Far more than anything takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a scrape said.
 #[derive(Debug, Default)]
@@ -22,6 +28,23 @@ impl Page {
             Some("text/plain; version=0.0.4; charset=utf-8")
         );
         Page::parse(&answer.body)
+    }
+
+    /// The page once this sample has this value: what is counted after a frame was written may come after the frame.
+    pub async fn with(server: &Server, sample: &str, value: f64) -> Page {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let page = Page::of(server).await;
+            if page.get(sample) == value {
+                return page;
+            }
+            let found = page.get(sample);
+            assert!(
+                Instant::now() < deadline,
+                "{sample} is {found}, not {value}"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub async fn open_metrics_of(server: &Server) -> Page {
