@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use config::ValueKind;
+
 use super::{error::ConfigError, layers::DEFAULT_ORIGIN, section::Section};
 use crate::protocol::signature::Secret;
 
@@ -83,21 +85,20 @@ fn host(section: &Section<'_>) -> Result<IpAddr, ConfigError> {
 
 /// The token itself must be in no message.
 fn token(section: &Section<'_>) -> Result<Option<AdminToken>, ConfigError> {
-    let text = section.text("token")?;
-    if text.is_empty() {
-        return Ok(None);
-    }
-    // It travels in a header.
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let origin = section.value("token")?.origin();
-        return Err(ConfigError::Invalid {
+    let value = section.value("token")?;
+    match &value.kind {
+        ValueKind::String(text) if text.is_empty() => Ok(None),
+        // It travels in a header.
+        ValueKind::String(text) if text.bytes().all(|byte| byte.is_ascii_graphic()) => {
+            Ok(Some(AdminToken(text.clone())))
+        }
+        _ => Err(ConfigError::Invalid {
             setting: section.setting("token"),
             value: "not usable".to_owned(),
-            origin: origin.unwrap_or(DEFAULT_ORIGIN).to_owned(),
-            allowed: "letters, digits and other visible ASCII characters without blanks".to_owned(),
-        });
+            origin: value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned(),
+            allowed: "a text in quotes, of visible ASCII characters without blanks".to_owned(),
+        }),
     }
-    Ok(Some(AdminToken(text.to_owned())))
 }
 
 fn soketi_prefix(section: &Section<'_>) -> Result<String, ConfigError> {
@@ -142,10 +143,15 @@ mod tests {
         assert!(!token.is("hunter"));
         assert!(!token.is(""));
         assert!(!format!("{settings:?}").contains("hunter2"));
-        let sentence = from_toml("[admin]\ntoken = \"hunter 2\"")
-            .expect_err("a blank")
-            .to_string();
-        assert!(!sentence.contains("hunter"), "{sentence}");
+        let listed = settings.listing.iter().find(|l| l.key == "admin.token");
+        assert_eq!(listed.map(|line| line.value.as_str()), Some("****"));
+        for wrong in ["\"hunter2 hunter2\"", "[\"hunter2\"]", "22222"] {
+            let sentence = from_toml(&format!("[admin]\ntoken = {wrong}"))
+                .expect_err(wrong)
+                .to_string();
+            let shows = sentence.contains("hunter2") || sentence.contains("22222");
+            assert!(!shows, "{sentence}");
+        }
     }
 
     #[test]

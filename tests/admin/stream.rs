@@ -280,7 +280,7 @@ async fn a_listener_that_does_not_read_loses_events_and_is_told_how_many() {
         }
     }
     assert_eq!((heard + lost, lost), (told, dropped));
-    assert!(heard > 16);
+    assert!(heard >= 16, "what fits into the queue is not lost");
     let page = Page::of(&server).await;
     let counted = page.get("resound_live_events_dropped_total");
     assert_eq!(counted, dropped as f64);
