@@ -1,5 +1,9 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
-use crate::config::{Overrides, Settings};
+use crate::{
+    config::{Overrides, Settings},
+    publish::PublishArguments,
+    tail::TailArguments,
+};
 use clap::{Args, Parser, Subcommand};
 use std::{fmt::Write, path::PathBuf};
 
@@ -50,6 +54,10 @@ pub enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Send an event as the app would, and print the answer
+    Publish(PublishArguments),
+    /// Print what happens on channels, a line for each event
+    Tail(TailArguments),
 }
 
 impl Options {

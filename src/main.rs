@@ -11,8 +11,9 @@ use resound::{
     config::{self, Settings},
     health,
     log::{self, LogFormat},
+    publish,
     server::{self, limits},
-    welcome,
+    tail, welcome,
 };
 
 fn main() -> ExitCode {
@@ -34,6 +35,13 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Config) => print(&cli::config_listing(&settings))
             .map_err(|error| format!("can't write to standard output: {error}"))?,
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Publish(arguments)) => {
+            let answer = publish::run(&settings, arguments)?;
+            print(&format!("{answer}\n"))?;
+        }
+        Some(Command::Tail(arguments)) => {
+            tail::run(&settings, arguments, &mut io::stdout().lock())?;
+        }
         None | Some(Command::Start) => serve(cli, settings)?,
     }
     Ok(())
