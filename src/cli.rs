@@ -1,6 +1,7 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
 use crate::{
     config::{Overrides, Settings},
+    doctor::DoctorArguments,
     publish::PublishArguments,
     tail::TailArguments,
 };
@@ -54,6 +55,8 @@ pub enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Check everything between PHP, the server and browsers, and name the first thing that is wrong
+    Doctor(DoctorArguments),
     /// Send an event as the app would, and print the answer
     Publish(PublishArguments),
     /// Print what happens on channels, a line for each event

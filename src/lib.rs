@@ -9,6 +9,7 @@
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
 //! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command |
+//! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
@@ -31,7 +32,7 @@
 //!
 //! ```text
 //! main -> cli, welcome -> config -> log
-//!     \-> health, publish, tail -> client
+//!     \-> health, publish, tail, doctor -> client
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
@@ -118,6 +119,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod frame;
 pub mod health;
 pub mod hub;

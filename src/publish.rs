@@ -39,8 +39,8 @@ pub struct PublishArguments {
     #[arg(long, value_name = "ID")]
     pub app: Option<String>,
     /// Server to ask, such as https://ws.example.com [default: what the settings say]
-    #[arg(long)]
-    pub url: Option<String>,
+    #[arg(long, value_parser = Address::parse)]
+    pub url: Option<Address>,
     /// Connection that gets nothing
     #[arg(long, value_name = "ID")]
     pub socket_id: Option<String>,
@@ -56,7 +56,7 @@ pub struct PublishArguments {
 pub fn run(settings: &Settings, arguments: &PublishArguments) -> Result<String, Box<dyn Error>> {
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
-        Some(url) => Address::parse(url)?,
+        Some(url) => url.clone(),
         None => Address::of_server(settings),
     };
     let body = body(arguments, &mut io::stdin().lock())?;

@@ -41,8 +41,8 @@ pub struct TailArguments {
     #[arg(long, value_name = "ID")]
     pub app: Option<String>,
     /// Server to ask, such as https://ws.example.com [default: what the settings say]
-    #[arg(long)]
-    pub url: Option<String>,
+    #[arg(long, value_parser = Address::parse)]
+    pub url: Option<Address>,
     /// Print JSON, an object on each line
     #[arg(long)]
     pub json: bool,
@@ -68,7 +68,7 @@ pub fn run(
 ) -> Result<(), Box<dyn Error>> {
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
-        Some(url) => Address::parse(url)?,
+        Some(url) => url.clone(),
         None => Address::of_server(settings),
     };
     let member = member(arguments)?;
