@@ -293,19 +293,13 @@ pub async fn connect(
     }
 }
 
-/// The first in a chain of causes for which `wanted` has an answer.
-fn find_cause<'a, T>(
-    error: &'a (dyn Error + 'static),
-    wanted: impl Fn(&'a (dyn Error + 'static)) -> Option<T>,
-) -> Option<T> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = wanted(error) {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
+/// An error and its causes, the innermost last. What an `io::Error` was made of counts, which its `source` leaves out.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        let made_of = error.downcast_ref().and_then(io::Error::get_ref);
+        let made_of = made_of.map(|inner| inner as &(dyn Error + 'static));
+        made_of.or_else(|| error.source())
+    })
 }
 
 /// A runtime for a tool, which ends with `work` whatever still waits for a name to be looked up.

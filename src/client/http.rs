@@ -1,5 +1,5 @@
 //! Requests over HTTP, signed as a backend signs them (H-11 to H-16).
-use super::{Address, encoded, find_cause, now_s, tls};
+use super::{Address, causes, encoded, now_s, tls};
 use crate::apps::App;
 use md5::{Digest, Md5};
 use reqwest::{
@@ -130,30 +130,23 @@ fn failure(error: reqwest::Error, patience: Duration) -> RequestError {
     }
     // the URL has a signature in it
     let error = error.without_url();
-    let refused = find_cause(&error, |cause| {
-        let error = cause.downcast_ref::<io::Error>()?;
-        (error.kind() == io::ErrorKind::ConnectionRefused).then_some(())
-    });
-    if refused.is_some() {
+    let is_refusal = |cause: &(dyn Error + 'static)| {
+        let error: Option<&io::Error> = cause.downcast_ref();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    if causes(&error).any(is_refusal) {
         return RequestError::NotListening;
     }
     if let Some(error) = tls::error_in(&error) {
         return RequestError::Tls(error.clone());
     }
-    let reason = innermost(&error);
+    // The innermost cause says what happened, the others that something did.
+    let reason = causes(&error).last().map(ToString::to_string);
+    let reason = reason.unwrap_or_default();
     match error.is_connect() || error.is_builder() {
         true => RequestError::Broken(reason),
         false => RequestError::NotHttp(reason),
     }
-}
-
-/// The innermost cause says what happened, the others that something did.
-fn innermost(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// `/apps/{id}/events?auth_key=…` for `/events`. The signature covers the path from `/apps` on, without any prefix (H-15), and

@@ -5,7 +5,7 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
 };
-use std::{error::Error, io, path::Path, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
 /// Mozilla's list, which is built in, the machine's own, and the certificates of `extra`.
 pub fn roots(extra: &[CertificateDer<'static>]) -> RootCertStore {
@@ -63,13 +63,7 @@ fn builder() -> rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier> {
 
 /// What the TLS library said, somewhere in the causes of `error`.
 pub fn error_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
-    super::find_cause(error, |cause| {
-        let inner = cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        let inner = inner.and_then(|inner| inner.downcast_ref());
-        cause.downcast_ref().or(inner)
-    })
+    super::causes(error).find_map(|cause| cause.downcast_ref())
 }
 
 #[derive(Debug)]

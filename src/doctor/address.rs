@@ -24,7 +24,7 @@ pub(super) async fn check(context: &Context<'_>, place: &Place) -> Vec<Finding> 
     };
     let (found, stream) = match connected.await {
         Ok(connected) => connected,
-        Err(error) => return vec![unreachable(place, &error)],
+        Err(error) => return vec![unreachable(place, &error, machine::is_container())],
     };
     let peer = stream.peer_addr().map(|peer| peer.to_string());
     let through = peer.map_or(String::new(), |peer| format!(" ({peer})"));
@@ -53,17 +53,24 @@ fn local_name(place: &Place) -> Option<Finding> {
     })
 }
 
-fn unreachable(place: &Place, error: &ConnectError) -> Finding {
+fn unreachable(place: &Place, error: &ConnectError, is_container: bool) -> Finding {
     let (host, port) = (place.host_setting(), place.port_setting());
     let address = &place.address;
+    let is_local = is_container && address.is_loopback();
+    if is_local && place.is_of_browser() {
+        return Finding::warning(
+            place.named(ADDRESS),
+            format!(
+                "{error}; but this is a container, and a browser's {} is another machine",
+                address.host
+            ),
+            "run `resound doctor` outside of it as well",
+        );
+    }
     let cure = match error {
         ConnectError::Unresolved { .. } => {
             format!("correct {host}, or make a DNS entry for {}", address.host)
         }
-        _ if address.is_loopback() && machine::is_container() => format!(
-            "inside a container {} is the container itself: set {host} to the name of the service that runs Resound, and let browsers keep their own host",
-            address.host
-        ),
         ConnectError::Refused(_) => format!(
             "start the server with `resound`, or correct {host} and {port}, which lead to {}",
             address.authority()
@@ -73,6 +80,13 @@ fn unreachable(place: &Place, error: &ConnectError) -> Finding {
             address.port
         ),
         _ => format!("correct {host} and {port}"),
+    };
+    let cure = match is_local {
+        true => format!(
+            "{cure}; inside a container {} is the container itself: set {host} to the name of the service that runs Resound, and let browsers keep a host of their own",
+            address.host
+        ),
+        false => cure,
     };
     Finding::wrong(place.named(ADDRESS), error.to_string(), cure)
 }
@@ -189,5 +203,46 @@ async fn speaks_tls(address: &Address, found: &[SocketAddr], patience: Duration)
             matches!(error, Some(rustls::Error::AlertReceived(_)))
         }
         Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::LaravelApp, doctor::Verdict};
+
+    #[test]
+    fn localhost_in_a_container_is_the_container() {
+        let check = |host: &str, is_browser: bool, is_container: bool, verdict, part: &str| {
+            let address = Address::parse(&format!("http://{host}:8080")).expect(host);
+            let place = match is_browser {
+                true => Place::of_a_browser(address, &LaravelApp::default()),
+                false => Place::of_option(address),
+            };
+            let error = ConnectError::Refused("a:1".to_owned());
+            let found = unreachable(&place, &error, is_container);
+            assert_eq!(found.verdict, verdict, "{found}");
+            let said = format!("{} {}", found.text, found.cure.unwrap_or_default());
+            assert_eq!(said.contains(part), !part.is_empty(), "{said}");
+            assert_eq!(said.contains("container"), !part.is_empty(), "{said}");
+        };
+        check("localhost", false, false, Verdict::Wrong, "");
+        check(
+            "localhost",
+            false,
+            true,
+            Verdict::Wrong,
+            "the container itself",
+        );
+        check(
+            "127.0.0.1",
+            false,
+            true,
+            Verdict::Wrong,
+            "the container itself",
+        );
+        check("resound", false, true, Verdict::Wrong, "");
+        check("localhost", true, true, Verdict::Warning, "another machine");
+        check("localhost", true, false, Verdict::Wrong, "");
     }
 }

@@ -32,10 +32,7 @@ impl Place {
         arguments: &DoctorArguments,
     ) -> Result<Place, Finding> {
         if let Some(address) = &arguments.url {
-            return Ok(Place {
-                address: address.clone(),
-                from: From::Option,
-            });
+            return Ok(Place::of_option(address.clone()));
         }
         let Some(laravel) = context.laravel() else {
             return Ok(Place {
@@ -63,6 +60,16 @@ impl Place {
         })
     }
 
+    pub(super) fn of_option(address: Address) -> Place {
+        let from = From::Option;
+        Place { address, from }
+    }
+
+    pub(super) fn of_a_browser(address: Address, laravel: &LaravelApp) -> Place {
+        let from = From::Browser(browser_family(laravel));
+        Place { address, from }
+    }
+
     /// Where browsers connect; `None` if the app doesn't say.
     pub(super) fn of_browser(
         laravel: &LaravelApp,
@@ -82,10 +89,7 @@ impl Place {
         if address.host == backend.address.host {
             address.prefix.clone_from(&backend.address.prefix);
         }
-        Some(Ok(Place {
-            address,
-            from: From::Browser(family),
-        }))
+        Some(Ok(Place::of_a_browser(address, laravel)))
     }
 
     /// The same, asked with TLS.
