@@ -54,9 +54,9 @@ fn local_name(place: &Place) -> Option<Finding> {
 }
 
 fn unreachable(place: &Place, error: &ConnectError, is_container: bool) -> Finding {
-    let (host, port) = (place.host_setting(), place.port_setting());
+    let (host, settings) = (place.host_setting(), place.settings());
     let address = &place.address;
-    let is_local = is_container && address.is_loopback();
+    let is_local = is_container && address.is_loopback() && place.is_configured();
     if is_local && place.is_of_browser() {
         return Finding::warning(
             place.named(ADDRESS),
@@ -71,15 +71,14 @@ fn unreachable(place: &Place, error: &ConnectError, is_container: bool) -> Findi
         ConnectError::Unresolved { .. } => {
             format!("correct {host}, or make a DNS entry for {}", address.host)
         }
-        ConnectError::Refused(_) => format!(
-            "start the server with `resound`, or correct {host} and {port}, which lead to {}",
-            address.authority()
-        ),
+        ConnectError::Refused(_) => {
+            format!("start the server with `resound`, or correct {settings}")
+        }
         ConnectError::Timeout { .. } => format!(
-            "let the firewall pass port {}, or correct {host} and {port}",
+            "let the firewall pass port {}, or correct {settings}",
             address.port
         ),
-        _ => format!("correct {host} and {port}"),
+        _ => format!("correct {settings}"),
     };
     let cure = match is_local {
         true => format!(
@@ -131,11 +130,7 @@ async fn plain(
             "{} takes connections, but speaks neither HTTP nor TLS: {reason}",
             address.authority()
         ),
-        format!(
-            "correct {} and {}",
-            place.host_setting(),
-            place.port_setting()
-        ),
+        format!("correct {}", place.settings()),
     )
 }
 
@@ -217,7 +212,7 @@ mod tests {
             let address = Address::parse(&format!("http://{host}:8080")).expect(host);
             let place = match is_browser {
                 true => Place::of_a_browser(address, &LaravelApp::default()),
-                false => Place::of_option(address),
+                false => Place::of_server(address),
             };
             let error = ConnectError::Refused("a:1".to_owned());
             let found = unreachable(&place, &error, is_container);

@@ -128,7 +128,7 @@ pub(super) fn stranger(
             "let the proxy forward everything below /apps as well (nginx: a `location /apps` like that of /app)",
         );
     }
-    let places = format!("{} and {}", place.host_setting(), place.port_setting());
+    let places = place.settings();
     let (text, cure) = match who {
         Who::Reverb | Who::Soketi => (
             format!("{who} answers at {address}, not Resound"),

@@ -35,10 +35,7 @@ impl Place {
             return Ok(Place::of_option(address.clone()));
         }
         let Some(laravel) = context.laravel() else {
-            return Ok(Place {
-                address: Address::of_server(context.settings),
-                from: From::Server,
-            });
+            return Ok(Place::of_server(Address::of_server(context.settings)));
         };
         let family = family(laravel);
         let Some(host) = laravel.host.as_deref().filter(|host| !host.is_empty()) else {
@@ -62,6 +59,11 @@ impl Place {
 
     pub(super) fn of_option(address: Address) -> Place {
         let from = From::Option;
+        Place { address, from }
+    }
+
+    pub(super) fn of_server(address: Address) -> Place {
+        let from = From::Server;
         Place { address, from }
     }
 
@@ -118,6 +120,19 @@ impl Place {
 
     pub(super) fn port_setting(&self) -> String {
         self.setting("PORT", "server.port")
+    }
+
+    /// `REVERB_HOST and REVERB_PORT`
+    pub(super) fn settings(&self) -> String {
+        match self.from {
+            From::Option => "--url".to_owned(),
+            _ => format!("{} and {}", self.host_setting(), self.port_setting()),
+        }
+    }
+
+    /// Whether a setting that others read leads here, and not just an option.
+    pub(super) fn is_configured(&self) -> bool {
+        !matches!(self.from, From::Option)
     }
 
     pub(super) fn scheme_setting(&self, scheme: &str) -> String {

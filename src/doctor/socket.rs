@@ -59,15 +59,9 @@ fn fault(check: String, place: &Place, key: &str, origin: &str, error: &OpenErro
             text,
             "set app_defaults.activity_timeout_s (REVERB_APP_ACTIVITY_TIMEOUT) above zero, and see that Resound answers there",
         ),
-        OpenError::Connect(_) => Finding::wrong(
-            check,
-            text,
-            format!(
-                "correct {} and {}",
-                place.host_setting(),
-                place.port_setting()
-            ),
-        ),
+        OpenError::Connect(_) => {
+            Finding::wrong(check, text, format!("correct {}", place.settings()))
+        }
     }
 }
 
