@@ -70,13 +70,17 @@ fn answered(check: String, place: &Place, answer: &Answer) -> Finding {
     let address = &place.address;
     let status = answer.status;
     match who(answer) {
-        Who::Resound if status == 426 => Finding::wrong(
-            check,
-            format!(
-                "the proxy at {address} takes the Upgrade headers away, so Resound sees no WebSocket (status 426)"
-            ),
-            UPGRADE,
-        ),
+        Who::Resound | Who::Unknown(400, _)
+            if status == 426 || answer.body.contains("WebSocket handshake") =>
+        {
+            Finding::wrong(
+                check,
+                format!(
+                    "the proxy at {address} takes the Upgrade headers away, so Resound sees no WebSocket (status {status})"
+                ),
+                UPGRADE,
+            )
+        }
         Who::Gateway(503) if answer.body.starts_with("The server is shutting down") => {
             Finding::wrong(
                 check,

@@ -6,7 +6,7 @@ use std::{
 
 use crate::{
     fakes::{Authority, answer, answers, nobody, params, tls_front},
-    helpers::Server,
+    helpers::{Server, eventually},
 };
 
 /// The binary with the settings of the test server's app and no other.
@@ -78,7 +78,7 @@ struct Tail {
 impl Tail {
     /// Waits until every channel has been confirmed.
     async fn start(tool: &Tool, line: &str, channels: usize) -> Tail {
-        let mut command = tool.command(&format!("tail {line}"));
+        let mut command = tool.command(&format!("tail {line} --timeout 60"));
         let started = tokio::task::spawn_blocking(move || {
             let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
             let mut child = command.spawn().expect("started");
@@ -166,10 +166,11 @@ async fn publish_says_why_not() {
         ))
         .await;
     failed(&no_app, 1, "there is no app 9");
-    let nobody = nobody().await;
+    let nobody = nobody();
+    let nowhere = nobody.address;
     let nothing = tool
         .run(&format!(
-            "publish --channel a --event e --data 1 --url http://{nobody}"
+            "publish --channel a --event e --data 1 --url http://{nowhere}"
         ))
         .await;
     failed(&nothing, 1, "nothing listens there");
@@ -234,8 +235,9 @@ async fn tail_ends_in_time_and_says_why() {
     failed(&missed, 1, "time is over after 0 of 2 events");
     let presence = tool.run(&format!("tail presence-a {at}")).await;
     failed(&presence, 1, "--user-id");
-    let nobody = nobody().await;
-    let nothing = tool.run(&format!("tail a --url http://{nobody}")).await;
+    let nobody = nobody();
+    let nowhere = nobody.address;
+    let nothing = tool.run(&format!("tail a --url http://{nowhere}")).await;
     failed(&nothing, 1, "nothing listens");
 
     let other_secret = "[[apps]]\nid = '3'\nkey = '278d425bdf160c739803'\nsecret = 'other'\n";
@@ -255,7 +257,9 @@ async fn tail_reconnects_when_the_server_restarts() {
     let server = Server::start().await;
     let tool = Tool::new();
     let port = server.addr.port();
-    let mut command = tool.command(&format!("tail a --url http://127.0.0.1:{port}"));
+    let mut command = tool.command(&format!(
+        "tail a --timeout 60 --url http://127.0.0.1:{port}"
+    ));
     command.stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("started");
     let notes = BufReader::new(child.stderr.take().expect("piped"));
@@ -290,17 +294,24 @@ async fn health_tells_draining_from_broken() {
     let own = format!("health --host 127.0.0.1 --port {}", server.addr.port());
     assert_eq!(tool.run(&own).await.status.code(), Some(0));
 
-    let body = "{\"health\":\"DRAINING\"}";
-    let draining = answers(answer("503 Service Unavailable", &[], body)).await;
+    let mut stopping = Server::start().await;
+    let url = format!("ws://{}/app/278d425bdf160c739803", stopping.addr);
+    // It waits for this one, which doesn't answer its close frame.
+    let (_held, _) = tokio_tungstenite::connect_async(url)
+        .await
+        .expect("a place");
+    stopping.drain();
+    eventually("it drains", || stopping.node.is_draining()).await;
     let output = tool
-        .run(&format!("health --url http://{draining}/up"))
+        .run(&format!("health --url http://{}/up", stopping.addr))
         .await;
     failed(&output, 1, "it is draining");
     let broken = answers(answer("503 Service Unavailable", &[], "")).await;
     let output = tool.run(&format!("health --url http://{broken}/up")).await;
     failed(&output, 1, "it answered with status 503");
-    let nobody = nobody().await;
-    let output = tool.run(&format!("health --url http://{nobody}/up")).await;
+    let nobody = nobody();
+    let nowhere = nobody.address;
+    let output = tool.run(&format!("health --url http://{nowhere}/up")).await;
     failed(&output, 1, "nothing listens there");
 
     // whatever certificate it has for its public name
@@ -329,8 +340,9 @@ async fn doctor_has_an_exit_code_for_scripts() {
     assert_eq!(report["first_wrong"], serde_json::Value::Null);
     assert_eq!(report["findings"][0]["check"], "settings");
 
-    let nobody = nobody().await;
-    let wrong = tool.run(&format!("doctor --url http://{nobody}")).await;
+    let nobody = nobody();
+    let nowhere = nobody.address;
+    let wrong = tool.run(&format!("doctor --url http://{nowhere}")).await;
     assert_eq!(wrong.status.code(), Some(1));
     let text = out(&wrong);
     assert!(

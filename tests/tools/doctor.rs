@@ -12,7 +12,7 @@ use crate::{
     fakes::{
         Act, Authority, answer, answers, nobody, params, passed_on, pem, proxy, tls_front, without,
     },
-    helpers::Server,
+    helpers::{Server, eventually},
 };
 
 const KEY: &str = "278d425bdf160c739803";
@@ -274,7 +274,8 @@ async fn apps_that_differ() {
 
 #[tokio::test]
 async fn addresses_that_lead_nowhere() {
-    let address = nobody().await;
+    let nobody = nobody();
+    let address = nobody.address;
     Setup::at(address)
         .finds("address", "nothing listens at localhost", "REVERB_PORT")
         .await;
@@ -548,6 +549,21 @@ async fn refused_sockets() {
             "as many connections as it may",
             "REVERB_APP_MAX_CONNECTIONS",
         )
+        .await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops() {
+    let mut server = Server::start().await;
+    let url = format!("ws://{}/app/{KEY}", server.addr);
+    // It waits for this one, which doesn't answer its close frame.
+    let (_held, _) = tokio_tungstenite::connect_async(url)
+        .await
+        .expect("a place");
+    server.drain();
+    eventually("it drains", || server.node.is_draining()).await;
+    Setup::at(server.addr)
+        .finds("websocket", "is draining", "restart")
         .await;
 }
 

@@ -5,7 +5,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
 };
 
 /// What a proxy does with a request.
@@ -33,10 +33,20 @@ where
     address
 }
 
-/// An address at which nobody listens.
-pub async fn nobody() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("bound")
+/// An address at which nobody listens, kept from others for as long as this lives.
+pub struct Nobody {
+    pub address: SocketAddr,
+    _bound: TcpSocket,
+}
+
+pub fn nobody() -> Nobody {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    socket.bind(any).expect("a port");
+    Nobody {
+        address: socket.local_addr().expect("bound"),
+        _bound: socket,
+    }
 }
 
 /// A proxy before `upstream` that decides by a request's head.
@@ -73,8 +83,8 @@ pub async fn proxy(
 
 /// A server that has one answer for all.
 pub async fn answers(answer: String) -> SocketAddr {
-    let nobody = nobody().await;
-    proxy(nobody, move |_| Act::Answer(answer.clone())).await
+    let unused = SocketAddr::from(([127, 0, 0, 1], 1));
+    proxy(unused, move |_| Act::Answer(answer.clone())).await
 }
 
 /// The head up to its empty line, and what came along behind it.
