@@ -23,10 +23,10 @@ pub struct LaravelApp {
     pub app_id: Option<String>,
     pub app_key: Option<String>,
     pub app_url: Option<String>,
-    /// `QUEUE_CONNECTION`: who sends what is to be broadcast
-    pub queue: Option<String>,
     /// what is compiled into the JavaScript: `VITE_REVERB_…` or `VITE_PUSHER_…`
     pub browser: Browser,
+    /// `QUEUE_CONNECTION`: who sends what is to be broadcast
+    pub queue: Option<String>,
 }
 
 /// Where browsers connect, from the `VITE_` variables.

@@ -218,7 +218,7 @@ mod tests {
             let found = unreachable(&place, &error, is_container);
             assert_eq!(found.verdict, verdict, "{found}");
             let said = format!("{} {}", found.text, found.cure.unwrap_or_default());
-            assert_eq!(said.contains(part), !part.is_empty(), "{said}");
+            assert!(said.contains(part), "{said}");
             assert_eq!(said.contains("container"), !part.is_empty(), "{said}");
         };
         check("localhost", false, false, Verdict::Wrong, "");
