@@ -1,5 +1,5 @@
 //! An address to check, and who says that it is the one.
-use super::{Context, DoctorArguments, Finding};
+use super::{Context, DoctorArguments, Finding, project::is_project};
 use crate::{client::Address, config::LaravelApp};
 
 pub(super) const ADDRESS: &str = "address";
@@ -39,6 +39,9 @@ impl Place {
         };
         let family = family(laravel);
         let Some(host) = laravel.host.as_deref().filter(|host| !host.is_empty()) else {
+            if !is_project(laravel) {
+                return Ok(Place::of_server(Address::of_server(context.settings)));
+            }
             return Err(Finding::wrong(
                 ADDRESS,
                 format!("{family}_HOST is not set, so PHP doesn't know where to post events"),

@@ -30,6 +30,9 @@ pub(super) fn check(settings: &Settings, arguments: &DoctorArguments) -> Vec<Fin
             findings.push(broadcaster(laravel));
             findings.push(match &arguments.app {
                 Some(id) => named_app(settings, Some(id)),
+                None if laravel.app_id.is_none() && !is_project(laravel) => {
+                    named_app(settings, None)
+                }
                 None => laravel_app(settings, laravel),
             });
             findings.extend(cached(laravel));
@@ -147,6 +150,10 @@ fn broadcaster(laravel: &LaravelApp) -> Finding {
             format!("Laravel's broadcaster is {name:?}, which sends events elsewhere"),
             cure,
         ),
+        None if !is_project(laravel) => Finding::skipped(
+            BROADCASTER,
+            format!("no Laravel project is here, and {source} doesn't say how it broadcasts"),
+        ),
         None => Finding::wrong(
             BROADCASTER,
             format!(
@@ -155,6 +162,12 @@ fn broadcaster(laravel: &LaravelApp) -> Finding {
             cure,
         ),
     }
+}
+
+/// Whether the app itself is here, and not just some of its variables, as in a container of the server's own.
+pub(super) fn is_project(laravel: &LaravelApp) -> bool {
+    let marks = ["artisan", ".env", "bootstrap/cache/config.php"];
+    marks.iter().any(|mark| laravel.folder.join(mark).exists())
 }
 
 fn cached(laravel: &LaravelApp) -> Option<Finding> {
@@ -201,7 +214,14 @@ mod tests {
         check(Some("log"), Verdict::Wrong);
         check(Some("null"), Verdict::Wrong);
         check(Some("redis"), Verdict::Wrong);
-        check(None, Verdict::Wrong);
+        check(None, Verdict::Skipped);
+
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("artisan"), "").expect("a file");
+        let mut project = laravel(None);
+        project.folder = folder.path().to_owned();
+        assert_eq!(broadcaster(&project).verdict, Verdict::Wrong);
+
         let mut to_pusher = laravel(Some("pusher"));
         to_pusher.host = None;
         assert!(

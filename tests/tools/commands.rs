@@ -354,10 +354,10 @@ async fn doctor_has_an_exit_code_for_scripts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_settings_that_cannot_be_used() {
-    let tool = Tool::new();
+    let empty = tempfile::tempdir().expect("a folder");
     let mut command = Command::new(env!("CARGO_BIN_EXE_resound"));
     command
-        .current_dir(tool.folder.path())
+        .current_dir(empty.path())
         .env_clear()
         .env("REVERB_APP_ID", "7")
         .arg("doctor");

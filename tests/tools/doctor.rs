@@ -232,6 +232,7 @@ async fn broadcasters_that_send_elsewhere() {
 
     let mut setup = Setup::at(server.addr);
     setup.laravel().host = None;
+    setup.write("artisan", "");
     setup
         .finds("address", "REVERB_HOST is not set", "REVERB_PORT")
         .await;
