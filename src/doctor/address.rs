@@ -56,7 +56,7 @@ fn local_name(place: &Place) -> Option<Finding> {
 fn unreachable(place: &Place, error: &ConnectError, is_container: bool) -> Finding {
     let (host, settings) = (place.host_setting(), place.settings());
     let address = &place.address;
-    let is_local = is_container && address.is_loopback() && place.is_configured();
+    let is_local = is_container && address.is_loopback() && place.is_of_app();
     if is_local && place.is_of_browser() {
         return Finding::warning(
             place.named(ADDRESS),
@@ -212,7 +212,7 @@ mod tests {
             let address = Address::parse(&format!("http://{host}:8080")).expect(host);
             let place = match is_browser {
                 true => Place::of_a_browser(address, &LaravelApp::default()),
-                false => Place::of_server(address),
+                false => Place::of_php(address, &LaravelApp::default()),
             };
             let error = ConnectError::Refused("a:1".to_owned());
             let found = unreachable(&place, &error, is_container);

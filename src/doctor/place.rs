@@ -54,10 +54,7 @@ impl Place {
         let address = parse(host, laravel.port, laravel.scheme.as_deref());
         let mut address = address.ok_or_else(|| unusable(family, host))?;
         address.prefix = php_prefix(laravel.path.as_deref().unwrap_or_default());
-        Ok(Place {
-            address,
-            from: From::Backend(family),
-        })
+        Ok(Place::of_php(address, laravel))
     }
 
     pub(super) fn of_option(address: Address) -> Place {
@@ -67,6 +64,11 @@ impl Place {
 
     pub(super) fn of_server(address: Address) -> Place {
         let from = From::Server;
+        Place { address, from }
+    }
+
+    pub(super) fn of_php(address: Address, laravel: &LaravelApp) -> Place {
+        let from = From::Backend(family(laravel));
         Place { address, from }
     }
 
@@ -133,9 +135,9 @@ impl Place {
         }
     }
 
-    /// Whether a setting that others read leads here, and not just an option.
-    pub(super) fn is_configured(&self) -> bool {
-        !matches!(self.from, From::Option)
+    /// Whether the Laravel app says so, for PHP or for browsers.
+    pub(super) fn is_of_app(&self) -> bool {
+        matches!(self.from, From::Backend(_) | From::Browser(_))
     }
 
     pub(super) fn scheme_setting(&self, scheme: &str) -> String {
