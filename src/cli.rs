@@ -1,5 +1,10 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
-use crate::config::{Overrides, Settings};
+use crate::{
+    config::{Overrides, Settings},
+    doctor::DoctorArguments,
+    publish::PublishArguments,
+    tail::TailArguments,
+};
 use clap::{Args, Parser, Subcommand};
 use std::{fmt::Write, path::PathBuf};
 
@@ -50,6 +55,12 @@ pub enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Check everything between PHP, the server and browsers, and name the first thing that is wrong
+    Doctor(DoctorArguments),
+    /// Send an event as the app would, and print the answer
+    Publish(PublishArguments),
+    /// Print what happens on channels, a line for each event
+    Tail(TailArguments),
 }
 
 impl Options {
