@@ -7,6 +7,7 @@ mod error;
 mod laravel;
 mod layers;
 mod section;
+mod soketi;
 #[cfg(test)]
 mod tests;
 mod variables;
@@ -19,14 +20,16 @@ use crate::{
     apps::App,
     log::{self, LogFormat, LogSettings},
 };
-use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, Table};
+use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, SettingsFile, Table};
 use section::Section;
+use soketi::FromSoketi;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
 };
+use variables::FromVariables;
 
 /// Every setting, checked.
 #[derive(Debug)]
@@ -43,6 +46,9 @@ pub struct Settings {
     pub is_development: bool,
     /// sentences to log at start: settings that work but can't be meant
     pub warnings: Vec<String>,
+    /// Settings of another server's that were understood and mean nothing here, each a sentence. Not for the log: `resound
+    /// import` tells.
+    pub unused: Vec<String>,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
     /// the Laravel project the server was started in, if it is one
@@ -149,7 +155,7 @@ pub fn load(
 ) -> Result<Settings, ConfigError> {
     let file = match &overrides.file {
         Some(path) => layers::file(path)?,
-        None => Layer::default(),
+        None => SettingsFile::Toml(Layer::default()),
     };
     assemble(file, overrides, variables)
 }
@@ -157,6 +163,7 @@ pub fn load(
 /// Settings from TOML text alone, without file, variables or options: for tests and for embedding the server.
 pub fn from_toml(text: &str) -> Result<Settings, ConfigError> {
     let file = layers::toml(text, "the given text")?;
+    let file = SettingsFile::Toml(file);
     assemble(file, &Overrides::default(), &HashMap::new())
 }
 
@@ -169,21 +176,38 @@ pub fn process_variables() -> HashMap<String, String> {
 }
 
 fn assemble(
-    file: Layer,
+    file: SettingsFile,
     overrides: &Overrides,
     variables: &HashMap<String, String>,
 ) -> Result<Settings, ConfigError> {
+    let (file, soketi_file) = match file {
+        SettingsFile::Toml(layer) => (layer, None),
+        SettingsFile::Soketi(file) => (Layer::default(), Some(file)),
+    };
     let found = variables::read(variables)?;
+    let soketi_variables = variables::of_soketi(variables);
+    let mut soketi = soketi::read(&soketi_variables, soketi_file.as_ref())?;
+    // soketi's defaults are for who has nothing but soketi
+    let derived = match soketi.is_present && !found.names_reverb() {
+        true => std::mem::take(&mut soketi.derived),
+        false => Layer::default(),
+    };
     let defaults = layers::defaults()?;
     let options = option_layer(overrides);
-    let explicit = [&file, &found.laravel, &found.resound, &options];
+    let explicit = [
+        &file,
+        &soketi.settings,
+        &found.laravel,
+        &found.resound,
+        &options,
+    ];
     let merge = |below: &[&Layer]| layers::merge(&[below, &explicit].concat());
 
-    let mut settings = merge(&[&defaults, &found.derived])?;
+    let mut settings = merge(&[&defaults, &derived, &found.derived])?;
     if apps::is_hosted(&Section::new(&settings, "app_defaults"))? {
-        settings = merge(&[&defaults, &found.derived, &layers::hosted()?])?;
+        settings = merge(&[&defaults, &derived, &found.derived, &layers::hosted()?])?;
     }
-    check(&settings, found.apps, found.warnings)
+    check(&settings, found, soketi)
 }
 
 fn option_layer(overrides: &Overrides) -> Layer {
@@ -207,10 +231,12 @@ fn option_layer(overrides: &Overrides) -> Layer {
 
 fn check(
     settings: &Table,
-    app_variables: Vec<variables::AppVariables>,
-    mut warnings: Vec<String>,
+    found: FromVariables,
+    mut soketi: FromSoketi,
 ) -> Result<Settings, ConfigError> {
-    let configured = apps::collect(settings, app_variables)?;
+    let mut warnings = found.warnings;
+    warnings.append(&mut soketi.warnings);
+    let configured = apps::collect(settings, &soketi, found.apps)?;
     let server = server_settings(&Section::new(settings, "server"), &configured)?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
@@ -244,6 +270,7 @@ fn check(
         webhook,
         log,
         warnings,
+        unused: soketi.unused.clone(),
         laravel: None,
     })
 }

@@ -4,6 +4,7 @@ use super::{
     error::ConfigError,
     layers::{DEFAULT_ORIGIN, Table, hosted, shown},
     section::Section,
+    soketi::FromSoketi,
     variables::AppVariables,
     webhooks,
 };
@@ -18,6 +19,8 @@ use config::{Value, ValueKind};
 use std::time::Duration;
 
 const DEVELOPMENT_ID: &str = "1001";
+/// The id of soketi's own default app; key and secret are the same.
+const SOKETI_ID: &str = "app-id";
 const DEVELOPMENT_KEY: &str = "app-key";
 const DEVELOPMENT_SECRET: &str = "app-secret";
 
@@ -48,15 +51,23 @@ impl Configured<'_> {
 
 /// Every app there is; the development app if there is none. Fails when parts are missing or unusable, or two apps
 /// share an id or a key.
-pub(super) fn collect(
-    settings: &Table,
+pub(super) fn collect<'a>(
+    settings: &'a Table,
+    soketi: &'a FromSoketi,
     variables: Vec<AppVariables>,
-) -> Result<Vec<Configured<'_>>, ConfigError> {
+) -> Result<Vec<Configured<'a>>, ConfigError> {
     let mut apps: Vec<Configured<'_>> = Vec::new();
     for (index, table) in app_tables(settings).enumerate() {
-        let app = from_table(index, table)?;
+        let app = from_table(&format!("[[apps]] number {}", index + 1), table)?;
         check_unique(&app, &apps)?;
         apps.push(app);
+    }
+    for (index, table) in soketi.apps.iter().enumerate() {
+        let app = from_table(&format!("soketi's app number {}", index + 1), table)?;
+        if !apps.iter().any(|other| app.is_same_app(other)) {
+            check_unique(&app, &apps)?;
+            apps.push(app);
+        }
     }
     for variables in variables {
         let app = from_variables(variables)?;
@@ -67,14 +78,19 @@ pub(super) fn collect(
         }
     }
     if apps.is_empty() {
-        apps.push(development());
+        let id = if soketi.is_present {
+            SOKETI_ID
+        } else {
+            DEVELOPMENT_ID
+        };
+        apps.push(development(id));
     }
     Ok(apps)
 }
 
-fn development() -> Configured<'static> {
+fn development(id: &str) -> Configured<'static> {
     Configured {
-        id: DEVELOPMENT_ID.to_owned(),
+        id: id.to_owned(),
         key: DEVELOPMENT_KEY.to_owned(),
         secret: DEVELOPMENT_SECRET.to_owned(),
         origin: DEFAULT_ORIGIN.to_owned(),
@@ -93,11 +109,12 @@ fn app_tables(settings: &Table) -> impl Iterator<Item = &Table> {
     })
 }
 
-fn from_table(index: usize, table: &Table) -> Result<Configured<'_>, ConfigError> {
-    let origin = table.values().find_map(Value::origin);
-    let origin = origin.unwrap_or(DEFAULT_ORIGIN);
+fn from_table<'a>(name: &str, table: &'a Table) -> Result<Configured<'a>, ConfigError> {
+    let some_origin = table.values().find_map(Value::origin);
+    let origin_of = |key: &str| table.get(key).and_then(Value::origin);
     let part = |key: &'static str| {
-        let setting = format!("{key} of [[apps]] number {}", index + 1);
+        let origin = origin_of(key).or(some_origin).unwrap_or(DEFAULT_ORIGIN);
+        let setting = format!("{key} of {name}");
         match table.get(key).map(|value| &value.kind) {
             Some(ValueKind::String(text)) => checked_part(key, &setting, text, origin),
             Some(ValueKind::I64(number)) if key == "id" => {
@@ -121,7 +138,7 @@ fn from_table(index: usize, table: &Table) -> Result<Configured<'_>, ConfigError
         id: part("id")?,
         key: part("key")?,
         secret: part("secret")?,
-        origin: origin.to_owned(),
+        origin: origin_of("id").unwrap_or(DEFAULT_ORIGIN).to_owned(),
         table: Some(table),
     })
 }
@@ -330,10 +347,16 @@ fn message_too_small(app: &App, section: &Section<'_>) -> Result<Option<String>,
 
 /// The lines of `resound config` for one app, its secrets masked.
 pub(super) fn list(configured: &Configured<'_>) -> Vec<Setting> {
+    // soketi's variables each say one thing of the app
+    let origin_of = |key: &str| {
+        let value = configured.table.and_then(|table| table.get(key));
+        let origin = value.and_then(Value::origin);
+        origin.unwrap_or(&configured.origin).to_owned()
+    };
     let setting = |key: &str, value: String| Setting {
         key: format!("apps.{}.{key}", configured.id),
         value,
-        origin: configured.origin.clone(),
+        origin: origin_of(key.split('.').next().unwrap_or(key)),
     };
     let mut settings = vec![
         setting("id", format!("{:?}", configured.id)),

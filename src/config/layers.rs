@@ -1,5 +1,8 @@
 //! The sources of settings, each a layer with the origin of every value, and how they are laid over each other.
-use super::error::{ConfigError, nearest};
+use super::{
+    error::{ConfigError, nearest},
+    soketi::SoketiFile,
+};
 use config::{Config, FileFormat, Format, Map, Source, Value, ValueKind};
 use std::{path::Path, sync::LazyLock};
 
@@ -70,13 +73,24 @@ pub(super) fn hosted() -> Result<Layer, ConfigError> {
     parse(HOSTED, "the preset hosted")
 }
 
-/// Reads a TOML file. Fails when it can't be read, isn't TOML, or has keys that mean nothing.
-pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
+/// A settings file: ours, or soketi's.
+pub(super) enum SettingsFile {
+    Toml(Layer),
+    Soketi(SoketiFile),
+}
+
+/// Reads a settings file. Fails when it can't be read, is neither TOML nor JSON, or has keys that mean nothing.
+pub(super) fn file(path: &Path) -> Result<SettingsFile, ConfigError> {
+    let name = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: path.display().to_string(),
+        path: name.clone(),
         reason: error.to_string(),
     })?;
-    toml(&text, &format!("file {}", path.display()))
+    let origin = format!("file {name}");
+    match SoketiFile::is_one(&name, &text) {
+        true => SoketiFile::parse(&text, &origin).map(SettingsFile::Soketi),
+        false => toml(&text, &origin).map(SettingsFile::Toml),
+    }
 }
 
 /// Settings as TOML text. Fails when it isn't TOML or has keys that mean nothing.

@@ -2,6 +2,7 @@
 use super::{
     error::{ConfigError, nearest},
     layers::{KNOWN_KEYS, Layer},
+    soketi,
 };
 use config::{Value, ValueKind};
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,14 @@ pub(super) struct FromVariables {
     pub(super) resound: Layer,
     pub(super) apps: Vec<AppVariables>,
     pub(super) warnings: Vec<String>,
+}
+
+impl FromVariables {
+    /// Whether anything is there that only Reverb has.
+    pub(super) fn names_reverb(&self) -> bool {
+        let is_reverb = |app: &AppVariables| app.prefix == "REVERB_APP_";
+        !self.laravel.values.is_empty() || self.apps.iter().any(is_reverb)
+    }
 }
 
 /// An app named by three variables.
@@ -103,6 +112,15 @@ pub(super) fn read(variables: &HashMap<String, String>) -> Result<FromVariables,
     }
     found.warnings.extend(present.warnings());
     Ok(found)
+}
+
+/// soketi's variables, which have rules of their own.
+pub(super) fn of_soketi(variables: &HashMap<String, String>) -> soketi::Variables<'_> {
+    let present = Present::new(variables).0.into_iter();
+    present
+        .filter(|(name, _)| name.starts_with("SOKETI_"))
+        .map(|(name, text)| (name, (text, origin(name))))
+        .collect()
 }
 
 /// The variables with a value, tidied, in the order of their names.
