@@ -119,6 +119,7 @@ fn read_option(
 ) -> Result<(), ConfigError> {
     match option.meaning {
         Meaning::Setting(key, kind) => set(from, key, kind, found),
+        Meaning::Metrics => metrics(found, from),
         Meaning::AppManager => apps_here(found),
         Meaning::Mode => is_server(found),
         Meaning::NoEqual { default, why } => {
@@ -147,6 +148,19 @@ fn set(from: &mut FromSoketi, key: &str, kind: Kind, found: &Found) -> Result<()
         from.settings.set(key, value, &found.origin);
     } else {
         from.warnings.push(not_in_this_version(found));
+    }
+    Ok(())
+}
+
+/// soketi's dashboards know its metrics by names that begin with `soketi_`, or with what another option says.
+fn metrics(found: &Found, from: &mut FromSoketi) -> Result<(), ConfigError> {
+    let key = "admin.soketi_prefix";
+    if found.switch(key)? && !from.settings.values.contains_key(key) {
+        let prefix = Found {
+            value: Json::from("soketi_"),
+            ..found.clone()
+        };
+        return set(from, key, Kind::Text, &prefix);
     }
     Ok(())
 }

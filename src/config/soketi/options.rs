@@ -22,6 +22,8 @@ pub(super) enum Meaning {
     AppManager,
     /// what an instance does: a queue worker has nothing to do here
     Mode,
+    /// soketi's metrics under soketi's names
+    Metrics,
     /// seconds for signing in, for those apps that ask for it
     SigninTimeout,
     /// There is nothing like it; any value but soketi's own default is worth a warning that says this.
@@ -56,7 +58,7 @@ pub(super) enum Kind {
 }
 
 use Kind::{Kilobytes, Megabytes, Seconds, Switch, Text, Whole};
-use Meaning::{App, AppManager, Apps, Mode, NoEqual, Setting, SigninTimeout, Unused};
+use Meaning::{App, AppManager, Apps, Metrics, Mode, NoEqual, Setting, SigninTimeout, Unused};
 
 const ALONE: &str = "this version runs alone: several servers don't share their channels";
 const ADAPTER: &str = "it belongs to an adapter, and this version runs alone";
@@ -67,7 +69,7 @@ const SQL: &str = "apps are not read from a database";
 const IN_PROCESS: &str = "it is kept in the process";
 const QUEUE: &str = "webhooks wait in the process and are sent from there";
 const CORS: &str = "the answers of the HTTP API always have the same CORS headers";
-const METRICS: &str = "metrics are always there, on the admin listener, for Prometheus";
+const METRICS: &str = "metrics are there for Prometheus only";
 
 const fn option(variable: &'static str, path: &'static str, meaning: Meaning) -> SoketiOption {
     SoketiOption {
@@ -134,11 +136,11 @@ pub(super) static OPTIONS: &[SoketiOption] = &[
     setting("WEBHOOKS_BATCHING", "webhooks.batching.enabled", "webhook.batching", Switch),
     setting("WEBHOOKS_BATCHING_DURATION", "webhooks.batching.duration", "webhook.batch_ms", Whole),
 
-    unused("METRICS_ENABLED", "metrics.enabled", METRICS),
+    option("METRICS_ENABLED", "metrics.enabled", Metrics),
     no_equal("METRICS_DRIVER", "metrics.driver", "\"prometheus\"", METRICS),
     setting("METRICS_HOST", "metrics.host", "admin.host", Text),
     setting("METRICS_SERVER_PORT", "metrics.port", "admin.port", Whole),
-    no_equal("METRICS_PROMETHEUS_PREFIX", "metrics.prometheus.prefix", "\"soketi_\"", "metrics have names of their own"),
+    setting("METRICS_PROMETHEUS_PREFIX", "metrics.prometheus.prefix", "admin.soketi_prefix", Text),
 
     app("DEFAULT_APP_ID", "appManager.array.apps.0.id"),
     app("DEFAULT_APP_KEY", "appManager.array.apps.0.key"),

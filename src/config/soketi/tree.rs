@@ -32,7 +32,7 @@ impl Options {
         let mut root = Json::Object(Map::new());
         for (key, value) in &file.content {
             let path: Vec<&str> = key.split('.').collect();
-            if !place(&mut root, &path, value.clone()) {
+            if path.contains(&"") || !place(&mut root, &path, value.clone()) {
                 warnings.push(unknown(key, &file.origin));
             }
         }
