@@ -4,6 +4,7 @@
 //! reads files or variables, and nothing is changed after [`load`].
 mod apps;
 mod error;
+mod explicit;
 mod laravel;
 mod layers;
 mod section;
@@ -14,6 +15,7 @@ mod variables;
 mod webhooks;
 
 pub use error::ConfigError;
+pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
 
 use crate::{
@@ -49,6 +51,8 @@ pub struct Settings {
     /// Settings of another server's that were understood and mean nothing here, each a sentence. Not for the log: `resound
     /// import` tells.
     pub unused: Vec<String>,
+    /// what `resound import` writes down
+    pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
     /// the Laravel project the server was started in, if it is one
@@ -260,6 +264,7 @@ fn check(
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
     Ok(Settings {
+        explicit: explicit::collect(settings, &configured),
         listing: list(settings, &configured, &server),
         is_development: configured.iter().all(apps::Configured::is_published),
         apps: built,

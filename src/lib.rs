@@ -9,6 +9,7 @@
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it |
@@ -118,6 +119,7 @@ pub mod frame;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
+pub mod import;
 pub mod log;
 pub mod node;
 pub mod peer;

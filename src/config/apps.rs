@@ -18,7 +18,7 @@ use crate::{
 use config::{Value, ValueKind};
 use std::time::Duration;
 
-const DEVELOPMENT_ID: &str = "1001";
+pub(super) const DEVELOPMENT_ID: &str = "1001";
 /// The id of soketi's own default app; key and secret are the same.
 const SOKETI_ID: &str = "app-id";
 const DEVELOPMENT_KEY: &str = "app-key";
@@ -31,11 +31,11 @@ const DAY_S: u32 = 86_400;
 /// An app as configured, before its limits are read.
 pub(super) struct Configured<'a> {
     pub(super) id: String,
-    key: String,
-    secret: String,
-    origin: String,
+    pub(super) key: String,
+    pub(super) secret: String,
+    pub(super) origin: String,
     /// its `[[apps]]` section
-    table: Option<&'a Table>,
+    pub(super) table: Option<&'a Table>,
 }
 
 impl Configured<'_> {

@@ -15,6 +15,9 @@ const HOSTED: &str = include_str!("hosted.toml");
 /// The origin of values nobody set.
 pub(super) const DEFAULT_ORIGIN: &str = "the defaults";
 
+/// The origin of what the preset `hosted` brings.
+pub(super) const PRESET_ORIGIN: &str = "the preset hosted";
+
 /// Keys an `[[apps]]` section has besides those of `[app_defaults]`.
 pub(super) const APP_KEYS: [&str; 5] = ["id", "key", "secret", "enabled", "webhooks"];
 
@@ -70,7 +73,7 @@ pub(super) fn defaults() -> Result<Layer, ConfigError> {
 
 /// The preset `hosted` (Appendix B's column "Hosted").
 pub(super) fn hosted() -> Result<Layer, ConfigError> {
-    parse(HOSTED, "the preset hosted")
+    parse(HOSTED, PRESET_ORIGIN)
 }
 
 /// A settings file: ours, or soketi's.
