@@ -25,7 +25,7 @@ pub struct Options {
     /// Path in front of every route, such as /reverb [default: none]
     #[arg(long, global = true)]
     path: Option<String>,
-    /// Settings file (TOML)
+    /// Settings file: TOML, or soketi's JSON
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Log at level debug
@@ -44,6 +44,12 @@ pub enum Command {
     Start,
     /// Print the settings in force, and where each came from
     Config,
+    /// Print a Laravel project's or soketi's settings as a resound.toml
+    Import {
+        /// soketi's JSON file, or a folder with one
+        #[arg(value_name = "FILE|DIR")]
+        from: PathBuf,
+    },
     /// Ask a running server whether it is up; the exit code is the answer
     Health {
         /// Where to ask [default: what the settings say]

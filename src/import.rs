@@ -1,8 +1,54 @@
 //! `resound import`: the settings of a Laravel project or of soketi as a `resound.toml`. They are read as the server reads
 //! them, so what is printed and what would be served cannot differ; here they are only laid out.
-use crate::config::{Explicit, ExplicitApp, ExplicitSetting, Settings, TomlValue};
-use std::path::Path;
+use crate::config::{
+    self, ConfigError, Explicit, ExplicitApp, ExplicitSetting, Overrides, Settings, TomlValue,
+};
+use std::{collections::HashMap, path::Path};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
+
+/// Names soketi's file has in a folder of its own.
+const SOKETI_FILES: [&str; 2] = ["soketi.json", "config.json"];
+
+/// Why there is nothing to import. `Display` is one sentence; no secret is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("{path} doesn't exist or can't be read: {reason}")]
+    Unreadable { path: String, reason: String },
+    #[error("the folder {path} has nothing to import: soketi's settings are looked for in {}", SOKETI_FILES.join(" and "))]
+    Nothing { path: String },
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+}
+
+/// Reads a file or a folder, and gives its settings as the text of a settings file. This process's variables have no part
+/// in it.
+pub fn from(path: &Path) -> Result<String, ImportError> {
+    let settings = config::load(&sources(path)?, &HashMap::new())?;
+    Ok(toml(path, &settings))
+}
+
+fn sources(path: &Path) -> Result<Overrides, ImportError> {
+    let kind = path.metadata().map_err(|error| ImportError::Unreadable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let file = match kind.is_dir() {
+        false => Some(path.to_owned()),
+        true => {
+            let mut files = SOKETI_FILES.iter().map(|name| path.join(name));
+            files.find(|file| file.is_file())
+        }
+    };
+    match file {
+        Some(file) => Ok(Overrides {
+            file: Some(file),
+            ..Overrides::default()
+        }),
+        None => Err(ImportError::Nothing {
+            path: path.display().to_string(),
+        }),
+    }
+}
 
 /// The text of a settings file that says what `settings` say. `from` is what they were read from. The apps' secrets are in it.
 pub fn toml(from: &Path, settings: &Settings) -> String {
@@ -101,3 +147,6 @@ fn comment(text: &str) -> String {
     let plain = text.replace(|c: char| c.is_control(), " ");
     format!("# {plain}\n")
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
     config::{self, Settings},
-    health,
+    health, import,
     log::{self, LogFormat},
     server::{self, limits},
     welcome,
@@ -29,10 +29,14 @@ fn main() -> ExitCode {
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    // reads other settings than those of this process
+    if let Some(Command::Import { from }) = &cli.command {
+        return print_out(&import::from(from)?);
+    }
     let settings = config::load(&cli.options.overrides(), &config::process_variables())?;
     match &cli.command {
-        Some(Command::Config) => print(&cli::config_listing(&settings))
-            .map_err(|error| format!("can't write to standard output: {error}"))?,
+        Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
+        Some(Command::Import { .. }) => {}
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
         None | Some(Command::Start) => serve(cli, settings)?,
     }
@@ -52,6 +56,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     let log_format = settings.log.format;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
+        let reload_signal = server::ReloadSignal::listen()?;
         let running = server::start(settings, files_max)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -64,9 +69,19 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         {
             tracing::warn!("can't write to standard output: {error}");
         }
+        let overrides = cli.options.overrides();
+        actix_rt::spawn(server::reload_on(
+            reload_signal,
+            running.node.clone(),
+            move || config::load(&overrides, &config::process_variables()),
+        ));
         running.until_stopped(signals).await?;
         Ok(())
     })
+}
+
+fn print_out(text: &str) -> Result<(), Failure> {
+    print(text).map_err(|error| format!("can't write to standard output: {error}").into())
 }
 
 /// Writes to standard output. A reader that has gone (`resound config | head`) is no failure.
