@@ -245,16 +245,12 @@ fn derive(from: &mut FromSoketi, found: &[(&SoketiOption, Found)]) {
     }
 }
 
-/// The `SOKETI_` names that mean nothing, as one sentence.
+/// The `SOKETI_` names that mean nothing, given without it, as one sentence.
 fn unknown_variables(names: &[&str]) -> Option<String> {
-    let known: Vec<String> = OPTIONS
-        .iter()
-        .filter(|option| !option.variable.is_empty())
-        .map(|option| format!("SOKETI_{}", option.variable))
-        .collect();
-    let named = |name: &&str| match nearest(name, known.iter().map(String::as_str)) {
-        Some(nearest) => format!("{name} (the nearest is {nearest})"),
-        None => (*name).to_owned(),
+    let known = || OPTIONS.iter().map(|option| option.variable);
+    let named = |name: &&str| match nearest(name, known()) {
+        Some(nearest) => format!("SOKETI_{name} (the nearest is SOKETI_{nearest})"),
+        None => format!("SOKETI_{name}"),
     };
     let names: Vec<String> = names.iter().map(named).collect();
     (!names.is_empty()).then(|| format!("not known and without effect: {}", names.join(", ")))

@@ -256,6 +256,7 @@ fn unknown_names_are_listed_with_the_nearest() {
         ("SOKETI_DEFAULT_APP_SECRETS", "hush"),
         ("SOKETI_PORT", "7001"),
         ("SOKETI_ÄÖ", "1"),
+        ("SOKETI_ÖÄ", "1"),
     ])
     .expect("settings");
     let [warning] = &from.warnings[..] else {
@@ -264,7 +265,7 @@ fn unknown_names_are_listed_with_the_nearest() {
     for part in [
         "SOKETI_PROT (the nearest is SOKETI_PORT)",
         "SOKETI_DEFAULT_APP_SECRETS (the nearest is SOKETI_DEFAULT_APP_SECRET)",
-        "SOKETI_ÄÖ",
+        "SOKETI_ÄÖ, ",
     ] {
         assert!(warning.contains(part), "{part}: {warning}");
     }

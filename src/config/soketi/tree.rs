@@ -107,7 +107,7 @@ impl Options {
                 continue;
             };
             let Some(option) = OPTIONS.iter().find(|option| option.variable == short) else {
-                not_known.push(*name);
+                not_known.push(short);
                 continue;
             };
             let found = Found {
