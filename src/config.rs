@@ -3,9 +3,11 @@
 //! Layers, weakest first: defaults, preset, file, Laravel's variables, `RESOUND_` variables, command line. Nothing else
 //! reads files or variables, and nothing is changed after [`load`].
 mod apps;
+mod env_file;
 mod error;
 mod laravel;
 mod layers;
+mod php;
 mod section;
 #[cfg(test)]
 mod tests;
