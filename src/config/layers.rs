@@ -70,13 +70,13 @@ pub(super) fn hosted() -> Result<Layer, ConfigError> {
     parse(HOSTED, "the preset hosted")
 }
 
-/// Reads a TOML file. Fails when it can't be read, isn't TOML, or has keys that mean nothing.
-pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
+/// Reads a TOML file, which messages call `name`. Fails when it can't be read, isn't TOML, or has keys that mean nothing.
+pub(super) fn file(path: &Path, name: &str) -> Result<Layer, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: path.display().to_string(),
+        path: name.to_owned(),
         reason: error.to_string(),
     })?;
-    toml(&text, &format!("file {}", path.display()))
+    toml(&text, &format!("file {name}"))
 }
 
 /// Settings as TOML text. Fails when it isn't TOML or has keys that mean nothing.
