@@ -73,8 +73,8 @@ fn head(from: &Path, settings: &Settings) -> String {
     for warning in &settings.warnings {
         head.push_str(&comment(&format!("To look at: {warning}")));
     }
-    for unused in &settings.unused {
-        head.push_str(&comment(&format!("Without equal: {unused}")));
+    for note in &settings.notes {
+        head.push_str(&comment(&format!("Without equal: {note}")));
     }
     head
 }

@@ -8,8 +8,9 @@ use std::{
 use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
-    config::{self, Settings},
-    health, import,
+    config::{self, ConfigError, Settings},
+    health,
+    import::{self, ImportError},
     log::{self, LogFormat},
     server::{self, limits},
     welcome,
@@ -21,8 +22,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("resound: {error}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+/// Settings that can't be used are `EX_CONFIG` of sysexits.h, so that a process manager need not try again; clap ends with 2
+/// on a wrong command line.
+fn exit_code(error: &Failure) -> ExitCode {
+    match error.is::<ConfigError>() || error.is::<ImportError>() {
+        true => ExitCode::from(78),
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -45,6 +55,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 
 fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     log::init(&settings.log).map_err(|error| error.to_string())?;
+    if !settings.files.is_empty() {
+        tracing::info!("settings read from {}", settings.files.join(", "));
+    }
+    for note in &settings.notes {
+        tracing::debug!("{note}");
+    }
     for warning in settings.warnings.iter().chain(&cli.options.warnings()) {
         tracing::warn!("{warning}");
     }

@@ -1,8 +1,9 @@
 //! What was set rather than left as it is, as TOML values with their origins: what `resound import` writes down. Secrets are
 //! among them, so it has no readable `Debug`.
 use super::{
-    apps::{Configured, DEVELOPMENT_ID},
+    apps::{Configured, DEVELOPMENT_ID, overrides},
     layers::{DEFAULT_ORIGIN, KNOWN_KEYS, KnownKey, PRESET_ORIGIN, Table},
+    section::Section,
 };
 use config::{Value, ValueKind};
 use std::fmt;
@@ -46,8 +47,12 @@ impl fmt::Debug for Explicit {
     }
 }
 
-/// From settings that have been checked.
-pub(super) fn collect(settings: &Table, configured: &[Configured<'_>]) -> Explicit {
+/// From settings that have been checked. `own_defaults`: see [`overrides`].
+pub(super) fn collect(
+    settings: &Table,
+    configured: &[Configured<'_>],
+    own_defaults: &Section<'_>,
+) -> Explicit {
     let set = KNOWN_KEYS.iter().filter_map(|known| {
         let section = settings.get(known.section).and_then(as_table)?;
         let value = section.get(known.key)?;
@@ -64,36 +69,39 @@ pub(super) fn collect(settings: &Table, configured: &[Configured<'_>]) -> Explic
     let is_named = |app: &&Configured<'_>| app.origin != DEFAULT_ORIGIN || app.id != DEVELOPMENT_ID;
     Explicit {
         settings: set.collect(),
-        apps: configured.iter().filter(is_named).map(app).collect(),
+        apps: configured
+            .iter()
+            .filter(is_named)
+            .map(|configured| app(configured, own_defaults))
+            .collect(),
     }
 }
 
-fn app(configured: &Configured<'_>) -> ExplicitApp {
-    let empty = Table::new();
-    let table = configured.table.unwrap_or(&empty);
-    let origin_of = |key: &str| {
-        let origin = table.get(key).and_then(Value::origin);
-        origin.unwrap_or(&configured.origin).to_owned()
-    };
+fn app(configured: &Configured<'_>, own_defaults: &Section<'_>) -> ExplicitApp {
     let parts = [
         ("id", &configured.id),
         ("key", &configured.key),
         ("secret", &configured.secret),
     ];
-    let parts = parts.map(|(key, text)| {
-        let value = TomlValue::Text(text.clone());
-        (key.to_owned(), value, origin_of(key))
-    });
-    let mut keys: Vec<_> = parts.into_iter().collect();
-    for (key, value) in sorted(table) {
-        if ["id", "key", "secret", "webhooks"].contains(&key) {
-            continue;
-        }
+    let parts = parts.into_iter().zip(&configured.origins);
+    let mut keys: Vec<_> = parts
+        .map(|((key, text), origin)| {
+            (
+                key.to_owned(),
+                TomlValue::Text(text.clone()),
+                origin.clone(),
+            )
+        })
+        .collect();
+    for (key, value) in overrides(configured, own_defaults) {
         let known = KNOWN_KEYS
             .iter()
             .find(|known| known.section == "app_defaults" && known.key == key);
-        keys.push((key.to_owned(), toml_value(known, value), origin_of(key)));
+        let origin = value.origin().unwrap_or(&configured.origin).to_owned();
+        keys.push((key.to_owned(), toml_value(known, value), origin));
     }
+    let empty = Table::new();
+    let table = configured.table.unwrap_or(&empty);
     let webhooks = match table.get("webhooks").map(|value| &value.kind) {
         Some(ValueKind::Array(list)) => list.iter().filter_map(as_table).map(webhook).collect(),
         _ => Vec::new(),

@@ -82,15 +82,15 @@ pub(super) enum SettingsFile {
     Soketi(SoketiFile),
 }
 
-/// Reads a settings file. Fails when it can't be read, is neither TOML nor JSON, or has keys that mean nothing.
-pub(super) fn file(path: &Path) -> Result<SettingsFile, ConfigError> {
-    let name = path.display().to_string();
+/// Reads a settings file, which messages call `name`. Fails when it can't be read, is neither TOML nor JSON, or has keys that
+/// mean nothing.
+pub(super) fn file(path: &Path, name: &str) -> Result<SettingsFile, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: name.clone(),
+        path: name.to_owned(),
         reason: error.to_string(),
     })?;
     let origin = format!("file {name}");
-    match SoketiFile::is_one(&name, &text) {
+    match SoketiFile::is_one(name, &text) {
         true => SoketiFile::parse(&text, &origin).map(SettingsFile::Soketi),
         false => toml(&text, &origin).map(SettingsFile::Toml),
     }

@@ -47,6 +47,8 @@ pub(super) struct FromSoketi {
     pub(super) derived: Layer,
     /// in the form of `[[apps]]` sections
     pub(super) apps: Vec<Table>,
+    /// why variables make no app: of importance only if there is no other
+    pub(super) incomplete: Vec<ConfigError>,
     /// for the log at start
     pub(super) warnings: Vec<String>,
     /// What was understood and means nothing here. Not worth a line at start, but `resound import` tells.

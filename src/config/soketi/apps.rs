@@ -32,6 +32,10 @@ pub(super) fn read(
         return for_every_app(only, signin_s, from);
     }
     for (index, app) in apps.iter().enumerate() {
+        if let Some(error) = incomplete(app) {
+            from.incomplete.push(error);
+            continue;
+        }
         let table = section(index, app, signin_s, from)?;
         from.apps.push(table);
     }
@@ -106,7 +110,7 @@ fn section(
 /// soketi fills in `app-id` and `app-key`. It would fill in the secret as well, one that everybody knows.
 fn complete(index: usize, app: &AppFields, table: &mut Table) -> Result<(), ConfigError> {
     if !table.contains_key("secret") {
-        return Err(without_secret(index, app));
+        return Err(missing(index, "secret", app));
     }
     let origin = table.get("secret").and_then(Value::origin);
     let origin = origin.map(str::to_owned);
@@ -121,18 +125,19 @@ fn complete(index: usize, app: &AppFields, table: &mut Table) -> Result<(), Conf
     Ok(())
 }
 
-fn without_secret(index: usize, app: &AppFields) -> ConfigError {
-    let variable = PARTS
-        .iter()
-        .filter_map(|part| app.get(part))
-        .find(|(_, found)| found.text.is_some());
-    match variable {
-        Some((_, found)) => ConfigError::IncompleteApp {
-            missing: "SOKETI_DEFAULT_APP_SECRET".to_owned(),
-            present: found.name.clone(),
-        },
-        None => missing(index, "secret", app),
+/// An app of variables without the secret.
+fn incomplete(app: &AppFields) -> Option<ConfigError> {
+    if app.contains_key("secret") {
+        return None;
     }
+    let mut parts = PARTS.iter().filter_map(|part| app.get(part));
+    let (_, found) = parts.find(|(_, found)| found.text.is_some())?;
+    let missing = "SOKETI_DEFAULT_APP_SECRET";
+    Some(ConfigError::IncompleteApp {
+        absence: format!("{missing} is not set"),
+        missing: missing.to_owned(),
+        present: found.name.clone(),
+    })
 }
 
 fn missing(index: usize, part: &str, app: &AppFields) -> ConfigError {
