@@ -71,7 +71,7 @@ pub enum Command {
     Config,
     /// Print a Laravel project's or soketi's settings as a resound.toml
     Import {
-        /// soketi's JSON file, or a folder with one
+        /// A Laravel project's folder, its .env, config/reverb.php or bootstrap/cache/config.php; soketi's JSON file
         #[arg(value_name = "FILE|DIR")]
         from: PathBuf,
     },

@@ -1,21 +1,36 @@
-//! `resound import`: the settings of a Laravel project or of soketi as a `resound.toml`. They are read as the server reads
+//! `resound import`: the settings of a Laravel project, or of soketi, as a `resound.toml`. They are read as the server reads
 //! them, so what is printed and what would be served cannot differ; here they are only laid out.
 use crate::config::{
     self, ConfigError, Explicit, ExplicitApp, ExplicitSetting, Overrides, Settings, TomlValue,
 };
-use std::{collections::HashMap, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Table, Value};
 
 /// Names soketi's file has in a folder of its own.
 const SOKETI_FILES: [&str; 2] = ["soketi.json", "config.json"];
+
+const REVERB_CONFIG: &str = "config/reverb.php";
+const CACHED_CONFIG: &str = "bootstrap/cache/config.php";
 
 /// Why there is nothing to import. `Display` is one sentence; no secret is in it.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("{path} doesn't exist or can't be read: {reason}")]
     Unreadable { path: String, reason: String },
-    #[error("the folder {path} has nothing to import: soketi's settings are looked for in {}", SOKETI_FILES.join(" and "))]
+    #[error(
+        "the folder {path} has nothing to import: .env, {REVERB_CONFIG} and {CACHED_CONFIG} of a Laravel project are looked for, and soketi's {}",
+        SOKETI_FILES.join(" or ")
+    )]
     Nothing { path: String },
+    #[error(
+        "{path} can't be imported: of PHP files only a Laravel project's {REVERB_CONFIG} and {CACHED_CONFIG} are read"
+    )]
+    OtherPhp { path: String },
     #[error(transparent)]
     Settings(#[from] ConfigError),
 }
@@ -23,31 +38,90 @@ pub enum ImportError {
 /// Reads a file or a folder, and gives its settings as the text of a settings file. This process's variables have no part
 /// in it.
 pub fn from(path: &Path) -> Result<String, ImportError> {
-    let settings = config::load(&sources(path)?, &HashMap::new())?;
+    let unreadable = |error: std::io::Error| ImportError::Unreadable {
+        path: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let is_folder = path.metadata().map_err(unreadable)?.is_dir();
+    let sources = match is_folder {
+        true => folder(path),
+        false => file(path)
+            .map_err(unreadable)?
+            .ok_or_else(|| ImportError::OtherPhp {
+                path: path.display().to_string(),
+            })?,
+    };
+    let settings = config::load(&sources, &HashMap::new())?;
+    if is_folder && settings.files.is_empty() {
+        return Err(ImportError::Nothing {
+            path: path.display().to_string(),
+        });
+    }
     Ok(toml(path, &settings))
 }
 
-fn sources(path: &Path) -> Result<Overrides, ImportError> {
-    let kind = path.metadata().map_err(|error| ImportError::Unreadable {
-        path: path.display().to_string(),
-        reason: error.to_string(),
-    })?;
-    let file = match kind.is_dir() {
-        false => Some(path.to_owned()),
-        true => {
-            let mut files = SOKETI_FILES.iter().map(|name| path.join(name));
-            files.find(|file| file.is_file())
-        }
-    };
-    match file {
-        Some(file) => Ok(Overrides {
-            file: Some(file),
-            ..Overrides::default()
-        }),
-        None => Err(ImportError::Nothing {
-            path: path.display().to_string(),
-        }),
+fn folder(path: &Path) -> Overrides {
+    // a Laravel project may have a config.json of some other program
+    let is_project = path.join("artisan").is_file();
+    let mut files = SOKETI_FILES.into_iter().map(PathBuf::from);
+    let soketi = files.find(|name| !is_project && path.join(name).is_file());
+    Overrides {
+        folder: Some(path.to_owned()),
+        file: soketi,
+        ..Overrides::default()
     }
+}
+
+/// `None`: a PHP file that is neither of the two.
+fn file(path: &Path) -> std::io::Result<Option<Overrides>> {
+    let has_extension = |name: &str| {
+        let extension = path.extension();
+        extension.is_some_and(|extension| extension.eq_ignore_ascii_case(name))
+    };
+    if has_extension("php") {
+        return project_of(path);
+    }
+    let mut start = [0; 64];
+    let length = File::open(path)?.read(&mut start)?;
+    let start = String::from_utf8_lossy(&start[..length]);
+    let is_object = start
+        .trim_start_matches('\u{feff}')
+        .trim_start()
+        .starts_with('{');
+    let is_settings_file = is_object || has_extension("json") || has_extension("toml");
+    let named = Some(path.to_owned());
+    Ok(Some(match is_settings_file {
+        true => Overrides {
+            file: named,
+            ..Overrides::default()
+        },
+        false => Overrides {
+            env_file: named,
+            ..Overrides::default()
+        },
+    }))
+}
+
+/// The project around one of its configuration files.
+fn project_of(path: &Path) -> std::io::Result<Option<Overrides>> {
+    let path = path.canonicalize()?;
+    let root = |name: &str| {
+        let is_it = path.ends_with(name);
+        let root = path.ancestors().nth(Path::new(name).components().count());
+        root.filter(|_| is_it).map(Path::to_owned)
+    };
+    if let Some(folder) = root(CACHED_CONFIG) {
+        return Ok(Some(Overrides {
+            folder: Some(folder),
+            ..Overrides::default()
+        }));
+    }
+    Ok(root(REVERB_CONFIG).map(|folder| Overrides {
+        // named, it counts even where the configuration is cached
+        env_file: Some(PathBuf::from(".env")).filter(|name| folder.join(name).is_file()),
+        folder: Some(folder),
+        ..Overrides::default()
+    }))
 }
 
 /// The text of a settings file that says what `settings` say. `from` is what they were read from. The apps' secrets are in it.

@@ -151,6 +151,143 @@ fn folders() {
     assert!(missing.contains("doesn't exist"), "{missing}");
 }
 
+const ENV: &str = r#"APP_NAME=Laravel
+APP_URL=http://localhost
+BROADCAST_CONNECTION=reverb
+REVERB_APP_ID=482915
+REVERB_APP_KEY=laravelkey
+REVERB_APP_SECRET="s#cret \"x\""
+REVERB_HOST="localhost"
+REVERB_PORT=9090
+REVERB_SCHEME=http
+REVERB_SERVER_HOST=127.0.0.1
+REVERB_SERVER_PORT=9090
+REVERB_SERVER_PATH=reverb/
+REVERB_MAX_REQUEST_SIZE=200000
+REVERB_ALLOWED_ORIGINS="example.com, *.example.org"
+REVERB_APP_MAX_CONNECTIONS=50
+REVERB_APP_PING_INTERVAL=90
+REVERB_APP_ACTIVITY_TIMEOUT=20
+REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM=all
+REVERB_APP_RATE_LIMITING_ENABLED=true
+REVERB_APP_RATE_LIMIT_TERMINATE=1
+REVERB_APP_RATE_LIMIT_MAX_ATTEMPTS=10
+REVERB_SCALING_ENABLED=true
+VITE_REVERB_APP_KEY="${REVERB_APP_KEY}"
+"#;
+
+const REVERB_CONFIG_TEXT: &str = r"<?php
+return [
+    'default' => env('REVERB_SERVER', 'reverb'),
+    'servers' => ['reverb' => [
+        'host' => env('REVERB_SERVER_HOST', '0.0.0.0'),
+        'port' => env('REVERB_SERVER_PORT', 8080),
+        'path' => env('REVERB_SERVER_PATH', ''),
+        'max_request_size' => env('REVERB_MAX_REQUEST_SIZE', 10_000),
+    ]],
+    'apps' => ['provider' => 'config', 'apps' => [
+        [
+            'key' => env('REVERB_APP_KEY'), 'secret' => env('REVERB_APP_SECRET'), 'app_id' => env('REVERB_APP_ID'),
+            'allowed_origins' => ['a.example.com'], 'ping_interval' => 45, 'max_message_size' => 20_000,
+        ],
+        [
+            'key' => 'second', 'secret' => 'another', 'app_id' => 2,
+            'allowed_origins' => ['*'], 'ping_interval' => 60, 'max_message_size' => 10_000,
+            'accept_client_events_from' => 'members',
+        ],
+    ]],
+];
+";
+
+/// A folder of these files is imported, and what comes out says what serving that folder would.
+fn check_project(files: &[(&str, &str)], from_path: &str) -> String {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(path, text).expect("written");
+    }
+    let path = folder.path().join(from_path);
+    let imported = from(&path).unwrap_or_else(|error| panic!("{files:?}: {error}"));
+    let overrides = Overrides {
+        folder: Some(folder.path().to_owned()),
+        ..Overrides::default()
+    };
+    let served = load(&overrides, &HashMap::new()).expect("settings");
+    let again = from_toml(&imported).unwrap_or_else(|error| panic!("{error} in {imported}"));
+    assert_eq!(essence(&again), essence(&served), "{imported}");
+    imported
+}
+
+#[test]
+fn laravel_projects() {
+    let check = |files: &[(&str, &str)], from_path: &str, parts: &[&str]| {
+        let text = check_project(files, from_path);
+        for part in parts {
+            assert!(text.contains(part), "{part:?} is not in {text}");
+        }
+    };
+    let env = (".env", ENV);
+    let parts = [
+        "port = 9090  # from .env line 11 (REVERB_SERVER_PORT)\n",
+        "request_bytes_max = 200000 ",
+        "event_data_bytes_max = 200000 ",
+        "allowed_origins = [\"example.com\", \"*.example.org\"]",
+        "message_rate_terminate = true",
+        "id = \"482915\"",
+        "REVERB_SCALING_ENABLED",
+    ];
+    check(&[env], ".", &parts);
+    check(&[env, ("artisan", ""), ("config.json", "[]")], ".", &parts);
+    let two = ["id = \"2\"", "key = \"second\"", "ping_interval_s = 45"];
+    let config = ("config/reverb.php", REVERB_CONFIG_TEXT);
+    check(&[env, config], ".", &two);
+    check(&[env, config], "config/reverb.php", &two);
+    let cached = include_str!("../../compat-fixtures/laravel/cached-config-excerpt.php");
+    let cached = ("bootstrap/cache/config.php", cached);
+    check(&[env, config, cached], ".", &["cached"]);
+    check(&[cached], "bootstrap/cache/config.php", &["[[apps]]"]);
+    let soketi = "SOKETI_PORT=7001\nSOKETI_DEFAULT_APP_ID=1\nSOKETI_DEFAULT_APP_KEY=k\nSOKETI_DEFAULT_APP_SECRET=s\nSOKETI_SSL_CA=/ca.pem\n";
+    check(
+        &[(".env", soketi)],
+        ".",
+        &[
+            "port = 7001  # from .env line 1 (SOKETI_PORT)",
+            "# To look at: SOKETI_SSL_CA",
+        ],
+    );
+    check(
+        &[
+            ("artisan", ""),
+            (
+                ".env",
+                "LARAVEL_WEBSOCKETS_PORT=6002\nPUSHER_APP_ID=1\nPUSHER_APP_KEY=k\nPUSHER_APP_SECRET=s\n",
+            ),
+        ],
+        ".",
+        &["port = 6002 "],
+    );
+}
+
+#[test]
+fn an_environment_file_by_itself() {
+    let folder = tempfile::tempdir().expect("folder");
+    for name in [".env", ".env.production", "soketi.env", "settings"] {
+        let path = folder.path().join(name);
+        fs::write(&path, ENV).expect("written");
+        let text = from(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            text.contains("port = 9090 ") && text.contains("id = \"482915\""),
+            "{text}"
+        );
+        from_toml(&text).unwrap_or_else(|error| panic!("{error} in {text}"));
+    }
+    let other = folder.path().join("other.php");
+    fs::write(&other, "<?php return [];").expect("written");
+    let sentence = from(&other).expect_err("not ours").to_string();
+    assert!(sentence.contains("of PHP files only"), "{sentence}");
+}
+
 #[test]
 fn what_cannot_be_read_is_a_sentence() {
     let folder = tempfile::tempdir().expect("folder");
