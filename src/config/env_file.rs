@@ -37,7 +37,7 @@ impl fmt::Display for SyntaxError {
     }
 }
 
-const INVALID_NAME: &str = "an invalid name: it takes letters, digits, _ and .";
+const INVALID_NAME: &str = "an invalid name: it takes letters, digits, dots and underscores";
 const UNEXPECTED_EQUALS: &str = "an unexpected equals sign: there is no name before it";
 const UNEXPECTED_SPACE: &str = "unexpected whitespace: a value with spaces, or with text after its quotes, needs quotes round all of it";
 const UNEXPECTED_ESCAPE: &str =
