@@ -177,7 +177,8 @@ fn the_variables_of_sails_soketi_start_the_server() {
         ("SOKETI_DEFAULT_APP_KEY", "app-key"),
         ("SOKETI_DEFAULT_APP_SECRET", SECRET),
     ];
-    // 6001 may be taken on the machine that tests
+    // tests listen on this machine only, and 6001 may be taken on it
+    let variables = [&variables[..], &[("SOKETI_METRICS_HOST", "127.0.0.1")]].concat();
     let options = ["--host", "127.0.0.1", "--port", "0"];
     let server = Server::start(folder.path(), &options, &variables);
     assert_eq!(server.status_of("app-id", "app-key", SECRET), 200);
