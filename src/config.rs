@@ -54,6 +54,8 @@ pub struct Settings {
     pub files: Vec<String>,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
+    /// this server speaks TLS
+    pub has_certificate: bool,
     /// the Laravel project the server was started in, if it is one
     pub laravel: Option<LaravelApp>,
 }
@@ -107,7 +109,7 @@ pub struct HubSettings {
     pub cached_events_max: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishSettings {
     /// how long a repeated idempotency key gets the first answer; zero = keys are ignored
     pub idempotency_window: Duration,
@@ -115,7 +117,7 @@ pub struct PublishSettings {
 }
 
 /// How webhooks are delivered; each app names its endpoints (part 7).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// how long removals are held back (W-11)
     pub removal_delay: Duration,
@@ -280,22 +282,16 @@ fn check(
 
     let defaults = Section::new(settings, "app_defaults");
     let mut built = Vec::with_capacity(configured.len());
-    for (index, app) in configured.iter().enumerate() {
+    for app in &configured {
         let allow_private = webhook.allow_private_targets;
         let defaults = defaults.for_laravel(own_defaults, app.laravel);
-        built.push(apps::build(
-            index,
-            app,
-            &defaults,
-            allow_private,
-            &mut warnings,
-        )?);
+        built.push(apps::build(app, &defaults, allow_private, &mut warnings)?);
     }
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
+    let has_certificate = has_certificate(settings);
     if let Some(app) = &project.app {
-        let has_certificate = has_certificate(settings);
         warnings.extend(app.mismatches(&server, has_certificate, &built));
     }
     let mut listing = list(settings, &server);
@@ -317,6 +313,7 @@ fn check(
         warnings,
         notes,
         files: project.files,
+        has_certificate,
         laravel: project.app,
     })
 }
