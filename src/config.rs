@@ -265,6 +265,7 @@ fn check(
 ) -> Result<Settings, ConfigError> {
     let mut warnings = [found.warnings, project.warnings.clone()].concat();
     warnings.extend(project.config.warnings.iter().cloned());
+    warnings.extend(overridden_literals(&project, &found.laravel));
     let notes = [&found.notes, &project.notes, &project.config.notes];
     let notes = notes.into_iter().flatten().cloned().collect();
     let named = apps::Named {
@@ -316,6 +317,23 @@ fn check(
         has_certificate,
         laravel: project.app,
     })
+}
+
+/// Where a variable of Laravel's wins over what `config/reverb.php` has written out: Laravel itself would not look at it.
+fn overridden_literals(project: &Project, variables: &Layer) -> Vec<String> {
+    let config = &project.config;
+    let pairs = config.literals.iter().filter_map(|path| {
+        let (literal, variable) = (config.settings.values.get(*path)?, variables.values.get(*path)?);
+        let is_same = literal.kind.to_string() == variable.kind.to_string();
+        (!is_same).then(|| {
+            let origin = |value: &::config::Value| value.origin().unwrap_or_default().to_owned();
+            format!(
+                "{path} is {} in {} and {} in {}: the second counts here, Laravel would take the first",
+                layers::shown(literal), origin(literal), layers::shown(variable), origin(variable)
+            )
+        })
+    });
+    pairs.collect()
 }
 
 /// Whether this server speaks TLS.
