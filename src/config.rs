@@ -8,6 +8,7 @@ mod env_file;
 mod error;
 mod laravel;
 mod layers;
+mod limits;
 mod php;
 mod section;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod webhooks;
 
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
+pub use limits::LimitSettings;
 
 use crate::{
     apps::App,
@@ -41,6 +43,7 @@ pub struct Settings {
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -279,6 +282,7 @@ fn check(
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -310,6 +314,7 @@ fn check(
         hub,
         publish,
         webhook,
+        limits,
         log,
         warnings,
         notes,
