@@ -59,7 +59,7 @@ fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> Stri
     };
     for mismatch in app.mismatches(&server, settings.has_certificate, &settings.apps) {
         // writing to a String can't fail
-        let _ = writeln!(text, "  but {mismatch}");
+        let _ = writeln!(text, "  can't work: {mismatch}");
     }
     text
 }
@@ -141,9 +141,9 @@ mod tests {
         let text = |address: &str| compose(&settings, address.parse().expect("address"));
         let line = "Laravel (.env): listening on 0.0.0.0:8080, the app posts to http://localhost:8080, browsers use an address that .env doesn't say\n";
         assert!(text("0.0.0.0:8080").contains(line));
-        assert!(!text("0.0.0.0:8080").contains("  but "));
+        assert!(!text("0.0.0.0:8080").contains("can't work"));
         assert!(text("0.0.0.0:9000").contains(
-            "\n  but the app posts to port 8080 of localhost, but this server listens on port 9000"
+            "\n  can't work: the app posts to port 8080 of localhost, but this server listens on port 9000"
         ));
     }
 

@@ -159,7 +159,7 @@ fn the_app_of_the_env_file_is_served() {
     );
     assert!(text.contains(&line), "{text}");
     let mismatch = format!(
-        "  but the app posts to port 8080 of localhost, but this server listens on port {port}"
+        "  can't work: the app posts to port 8080 of localhost, but this server listens on port {port}"
     );
     assert!(text.contains(&mismatch), "{text}");
     assert!(!text.contains("hush"), "{text}");
