@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn options_of_artisan_are_taken() {
+        let line = "resound reverb:start -n --no-interaction --ansi --no-ansi -q --quiet --silent -vvv --verbose --env=staging";
+        let cli = parse(line);
+        assert_eq!(cli.command, Some(Command::Start));
+        assert_eq!(cli.options.overrides().env.as_deref(), Some("staging"));
+        let cli = parse("resound -v --env-file ../.env");
+        assert_eq!(cli.options.overrides().env_file, Some("../.env".into()));
+        assert_eq!(cli.options.overrides().env, None);
+        assert!(cli.options.overrides().folder.is_some());
+    }
+
+    #[test]
     fn the_other_commands() {
         assert_eq!(parse("resound config").command, Some(Command::Config));
         let health = |url: Option<&str>| {

@@ -63,6 +63,8 @@ pub struct Settings {
     pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
+    /// this server speaks TLS
+    pub has_certificate: bool,
     /// the Laravel project the server was started in, if it is one
     pub laravel: Option<LaravelApp>,
 }
@@ -293,6 +295,7 @@ fn check(
     let mut warnings = [found.warnings, project.warnings.clone()].concat();
     warnings.append(&mut soketi.warnings);
     warnings.extend(project.config.warnings.iter().cloned());
+    warnings.extend(overridden_literals(&project, &found.laravel));
     let notes = [
         &found.notes,
         &project.notes,
@@ -325,8 +328,8 @@ fn check(
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
+    let has_certificate = has_certificate(settings);
     if let Some(app) = &project.app {
-        let has_certificate = has_certificate(settings);
         warnings.extend(app.mismatches(&server, has_certificate, &built));
     }
     let mut listing = list(settings, &server);
@@ -350,8 +353,26 @@ fn check(
         warnings,
         notes,
         files: project.files,
+        has_certificate,
         laravel: project.app,
     })
+}
+
+/// Where a variable of Laravel's wins over what `config/reverb.php` has written out: Laravel itself would not look at it.
+fn overridden_literals(project: &Project, variables: &Layer) -> Vec<String> {
+    let config = &project.config;
+    let pairs = config.literals.iter().filter_map(|path| {
+        let (literal, variable) = (config.settings.values.get(*path)?, variables.values.get(*path)?);
+        let is_same = literal.kind.to_string() == variable.kind.to_string();
+        (!is_same).then(|| {
+            let origin = |value: &::config::Value| value.origin().unwrap_or_default().to_owned();
+            format!(
+                "{path} is {} in {} and {} in {}: the second counts here, Laravel would take the first",
+                layers::shown(literal), origin(literal), layers::shown(variable), origin(variable)
+            )
+        })
+    });
+    pairs.collect()
 }
 
 /// Whether this server speaks TLS.

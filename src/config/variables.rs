@@ -15,6 +15,8 @@ pub(super) struct Environment {
     variables: BTreeMap<String, Variable>,
     /// the file some of them come from: `.env`
     pub(super) file: Option<String>,
+    /// see [`EnvFile::unclosed`]
+    unclosed: Option<u32>,
 }
 
 #[derive(Clone, Debug)]
@@ -147,12 +149,14 @@ impl Environment {
                 .map(|(name, text)| (name.clone(), variable(text)))
                 .collect(),
             file: None,
+            unclosed: None,
         }
     }
 
     /// Adds what a file says. The process's own win, even empty ones.
     pub(super) fn add_file(&mut self, name: &str, file: EnvFile) {
         self.file = Some(name.to_owned());
+        self.unclosed = file.unclosed;
         for (name, entry) in file.entries {
             self.variables.entry(name).or_insert(Variable {
                 text: entry.value,
@@ -218,9 +222,19 @@ impl Environment {
                 format!("{name} is empty in {file} line {line}")
             }
             (Some(_), _) => format!("environment variable {name} is empty"),
-            (None, Some(file)) => format!("{name} is missing from {file}"),
+            (None, Some(file)) => format!("{name} is missing from {file}{}", self.lost_lines()),
             (None, None) => format!("environment variable {name} is not set"),
         }
+    }
+
+    /// Why a file may have less than it seems to.
+    pub(super) fn lost_lines(&self) -> String {
+        let text = |line| {
+            format!(
+                " (a double quote opened in line {line} is never closed, so nothing after it counts)"
+            )
+        };
+        self.unclosed.map(text).unwrap_or_default()
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -96,35 +96,45 @@ impl Project {
         Ok(project)
     }
 
-    /// No Laravel project, and no app either: what is said to somebody whose project has none. `None` outside of a project.
+    /// What is said to somebody whose Laravel project has no app. `None` outside of a project.
     pub(in super::super) fn absence_of_apps(&self) -> Option<ConfigError> {
         let app = self.app.as_ref()?;
         if app.is_cached {
-            let absence = self.config.absence.clone().unwrap_or_else(|| {
+            let nowhere = || {
                 format!(
                     "neither reverb.apps.apps nor broadcasting.connections of {} has one",
                     app.source
                 )
-            });
+            };
             return Some(ConfigError::NoApp {
-                absence,
+                absence: self.config.absence.clone().unwrap_or_else(nowhere),
                 cure: "complete .env and run php artisan config:cache again, or php artisan config:clear".to_owned(),
             });
         }
-        let file = app.env_file.as_ref()?;
+        // variables of a process alone make no project
+        let is_project =
+            app.env_file.is_some() || self.files.iter().any(|name| name == REVERB_CONFIG);
+        if !is_project {
+            return None;
+        }
         let family = match app.broadcaster.as_deref() {
             Some("pusher") => "PUSHER",
             _ => "REVERB",
         };
-        let names = ["ID", "KEY", "SECRET"].map(|part| format!("{family}_APP_{part}"));
-        let is_there = |name: &str| self.environment.raw(name).is_some();
-        let state = match names.iter().any(|name| is_there(name)) {
-            true => "have no value in",
-            false => "are missing from",
+        let [id, key, secret] = ["ID", "KEY", "SECRET"].map(|part| format!("{family}_APP_{part}"));
+        let names = [&id, &key, &secret];
+        let is_there = names
+            .iter()
+            .any(|name| self.environment.raw(name).is_some());
+        let state = match (&app.env_file, is_there) {
+            (Some(file), true) => format!("have no value in {file}"),
+            (Some(file), false) => {
+                format!("are missing from {file}{}", self.environment.lost_lines())
+            }
+            (None, _) => "are not set, and there is no .env".to_owned(),
         };
-        let [id, key, secret] = &names;
         Some(ConfigError::NoApp {
-            absence: format!("{id}, {key} and {secret} {state} {file}"),
+            absence: format!("{id}, {key} and {secret} {state}"),
             cure: "set them (php artisan install:broadcasting does), or add an [[apps]] section to a settings file"
                 .to_owned(),
         })

@@ -12,6 +12,8 @@ pub(in super::super) struct ReverbConfig {
     pub(in super::super) settings: Layer,
     /// follows from a value without being what it says
     pub(in super::super) derived: Layer,
+    /// settings written out in the file: Laravel would take them, whatever variables say
+    pub(in super::super) literals: Vec<&'static str>,
     /// in the form of `[[apps]]` sections
     pub(in super::super) apps: Vec<Table>,
     /// why there is no app, where one was meant
@@ -153,6 +155,10 @@ impl Reader<'_> {
                     larger_events(&bytes, &origin, &mut self.found.derived);
                 }
                 self.found.settings.set(path, value, &origin);
+                let node = server.get(&[key]);
+                if node.is_some_and(|node| node.variable.is_none()) {
+                    self.found.literals.push(path);
+                }
             }
         }
         if let Some(tls) = server.get(&["options", "tls"]) {

@@ -611,6 +611,16 @@ fn a_missing_part_is_named_with_its_file() {
         "BROADCAST_CONNECTION=pusher\nPUSHER_APP_ID=7\nPUSHER_APP_KEY=your-pusher-key\n",
         ".env line 3 (PUSHER_APP_KEY) is a placeholder, but .env line 2 (PUSHER_APP_ID) is set",
     );
+    check(
+        &format!(
+            "BROADCAST_CONNECTION=reverb\nX=\"open\n{}",
+            ENV.replace('"', "")
+        ),
+        "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET are missing from .env (a double quote opened in line 2 is never closed, so nothing after it counts); set",
+    );
+    let sentence = Case::new(&[("config/reverb.php", REVERB_PHP)]).refusal();
+    let expected = "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET are not set, and there is no .env; set";
+    assert!(sentence.starts_with(expected), "{sentence}");
     // with another app it is only said
     let settings = Case::new(&[(".env", &format!("{ENV}PUSHER_APP_KEY=x\n"))]).settings();
     assert_eq!(ids(&settings), ["482915"]);
@@ -814,6 +824,26 @@ fn each_warning_at_start() {
     assert_eq!(
         Case::new(&[(".env", &env)]).settings().warnings,
         Vec::<String>::new()
+    );
+}
+
+#[test]
+fn a_variable_that_laravel_would_not_look_at() {
+    let php = REVERB_PHP.replace("env('REVERB_SERVER_PORT', 8080)", "9000");
+    let env = |port: u16| {
+        format!("{ENV}REVERB_SERVER_PORT={port}\n").replace("PORT=8080", &format!("PORT={port}"))
+    };
+    let warnings = |port: u16| {
+        let settings = Case::new(&[(".env", &env(port)), ("config/reverb.php", &php)]).settings();
+        assert_eq!(settings.server.port, port);
+        settings.warnings
+    };
+    assert_eq!(warnings(9000), Vec::<String>::new());
+    assert_eq!(
+        warnings(9001),
+        [
+            "server.port is 9000 in config/reverb.php line 8 and \"9001\" in .env line 23 (REVERB_SERVER_PORT): the second counts here, Laravel would take the first"
+        ]
     );
 }
 
