@@ -26,7 +26,7 @@ export function binary() {
 }
 
 /** A port below the range the kernel hands out itself, so that no outgoing connection takes it between stop and restart. */
-async function freePort() {
+export async function freePort() {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 15_000);
     const probe = net.createServer();
