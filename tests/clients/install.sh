@@ -77,6 +77,7 @@ fi
 
 [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || debian chromium
 
+command -v openssl >/dev/null || debian openssl
 missing=
 for proxy in nginx:nginx haproxy:haproxy apache2:apache2-bin caddy:caddy; do
   # They are in /usr/sbin, which is not on everybody's path.

@@ -3,7 +3,6 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import https from 'node:https';
-import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -107,6 +106,7 @@ const KINDS = {
         ['/etc/ssl/ws.example.com.key', at.certificate.key],
         ['ServerName ws.example.com', 'ServerName localhost'],
         ['127.0.0.1:8080', at.upstream],
+        ['Timeout 60', `Timeout ${TIMEOUT_S}`],
         ['timeout=60', `timeout=${TIMEOUT_S}`],
         ...at.edits,
       ]),
@@ -167,7 +167,8 @@ function apacheMain(at) {
     `ServerRoot ${at.folder}`,
     `DefaultRuntimeDir ${at.folder}`,
     `PidFile ${at.folder}/apache.pid`,
-    'ErrorLog /dev/stderr',
+    // Apache can't open a standard error that is a socket.
+    'ErrorLog "|/bin/cat"',
     'ServerName localhost',
     IS_ROOT ? 'User www-data\nGroup www-data' : '',
     'StartServers 1',
@@ -243,9 +244,9 @@ class Proxy {
     await until(
       () => {
         if (this.exited) throw new Error(`${this.kind} ended at start:\n${this.log}`);
-        return listens(this.port);
+        return answers(this.port, this.at.certificate.text);
       },
-      () => `${this.kind} listens; it said:\n${this.log}`,
+      () => `${this.kind} answers; it said:\n${this.log}`,
     );
   }
 
@@ -264,13 +265,13 @@ class Proxy {
   }
 }
 
-function listens(port) {
+/** Whether anything is answered by TLS on that port. */
+function answers(port, ca) {
   return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    const answer = (value) => {
-      socket.destroy();
-      resolve(value);
-    };
-    socket.once('connect', () => answer(true)).once('error', () => answer(false));
+    const request = https.get({ host: 'localhost', port, ca, agent: false, timeout: 1_000 }, (response) => {
+      response.resume();
+      resolve(true);
+    });
+    request.once('timeout', () => request.destroy()).once('error', () => resolve(false));
   });
 }
