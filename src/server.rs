@@ -2,6 +2,7 @@
 
 mod bind;
 pub mod limits;
+mod reload;
 mod signals;
 
 use std::{
@@ -18,7 +19,11 @@ use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
 
-pub use self::{bind::BindError, signals::StopSignals};
+pub use self::{
+    bind::BindError,
+    reload::{ReloadSignal, reload_on},
+    signals::StopSignals,
+};
 use crate::{
     api,
     config::Settings,
@@ -175,7 +180,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pop()?;
-    let socket = &node.settings().socket;
+    let socket = node.settings().socket;
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let limits = Limits {
         write_timeout_s: seconds(socket.write_timeout),
