@@ -1,8 +1,8 @@
 # An image that holds one static binary, and a static wget for other people's health checks.
 #   docker build -t resound .
 #   docker run --rm -p 8080:8080 --env-file .env resound
-# Without an app of your own Resound listens on the container's 127.0.0.1 only, where nobody outside reaches it: its
-# development app's secret is known to everybody. With one it listens on every address.
+# Without any app Resound listens on the container's 127.0.0.1 only, where nobody outside reaches it: its development app's
+# secret is known to everybody. With one it listens on every address.
 
 FROM rust:1-slim-bookworm AS build
 # Laravel Sail's service for soketi asks http://localhost:9601 with wget whether it is healthy.
@@ -27,8 +27,9 @@ COPY --from=build /resound /resound
 COPY --from=build /wget /bin/wget
 # A number, since there is no /etc/passwd. Ports from 1024 up need no rights, and nothing is written to disk.
 USER 65532:65532
-# Metrics and probes are for whoever reaches the container, not only for itself.
-ENV PATH=/bin RESOUND_ADMIN_HOST=0.0.0.0
+# Metrics and probes are for whoever reaches the container, not only for itself. Sail gives every project the same app-id,
+# app-key and app-secret: an app that is named may be reached with them, as the published ports decide; Resound warns.
+ENV PATH=/bin RESOUND_ADMIN_HOST=0.0.0.0 RESOUND_SERVER_ALLOW_PUBLISHED_SECRET=true
 # Sockets and HTTP API, as Reverb; the same when only SOKETI_ variables name an app; metrics and probes.
 EXPOSE 8080 6001 9601
 # The binary asks itself. It reads the same variables as the server, so set host, port and path by variables

@@ -20,7 +20,7 @@ fn compose(settings: &Settings, address: SocketAddr) -> String {
     );
     let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
     let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
-    if settings.is_development {
+    if settings.is_development && settings.server.host.is_loopback() {
         let _ = writeln!(
             text,
             "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"

@@ -41,6 +41,11 @@ impl Configured<'_> {
         self.key == DEVELOPMENT_KEY && self.secret == DEVELOPMENT_SECRET
     }
 
+    /// Somebody named it, rather than that it is there for want of any other.
+    pub(super) fn is_named(&self) -> bool {
+        self.origin != DEFAULT_ORIGIN
+    }
+
     fn is_same_app(&self, other: &Configured<'_>) -> bool {
         self.id == other.id && self.key == other.key && self.secret == other.secret
     }

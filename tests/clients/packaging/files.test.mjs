@@ -116,6 +116,8 @@ describe('Dockerfile', () => {
   });
 });
 
+test('without an app nobody reaches the container', () => assert.equal(settings(imageEnv())['server.host'], '127.0.0.1'));
+
 describe("Sail's service", () => {
   const [{ services }] = yaml('packaging/docker-compose.sail.yml');
   const listening = (dotenv) => {
@@ -131,7 +133,10 @@ describe("Sail's service", () => {
     const found = listening(dotenv);
     assert.deepEqual([found['apps.482915.id'], found['apps.482915.key']], ['482915', 'my-key']);
   });
-  test("serves soketi's app without one", () => assert.equal(listening({})['apps.app-id.key'], 'app-key'));
+  // What `sail:install` writes into .env, and soketi's own defaults without it.
+  for (const dotenv of [{}, { PUSHER_APP_ID: 'app-id', PUSHER_APP_KEY: 'app-key', PUSHER_APP_SECRET: 'app-secret' }]) {
+    test(`serves soketi's app with ${Object.keys(dotenv).length} variables in .env`, () => assert.equal(listening(dotenv)['apps.app-id.key'], 'app-key'));
+  }
   test('differs from what Sail writes in its image only', () => {
     const { image, ...others } = services.soketi;
     assert.equal(image, 'resound');
