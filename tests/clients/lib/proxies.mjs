@@ -14,6 +14,7 @@ const START_ATTEMPTS = 5;
 const IS_ROOT = process.getuid() === 0;
 /** Seconds of silence after which these proxies cut a socket: 60 in the files, too long to wait for. */
 export const TIMEOUT_S = 3;
+const SOCKET = '/run/resound/resound.sock';
 const ENV = { PATH: `${process.env.PATH}:/usr/sbin` };
 
 export function packaged(name) {
@@ -43,13 +44,21 @@ export function edited(text, edits) {
   }, text);
 }
 
+/** The packaged file; `at.instead`: a line to comment out, and one to bring in that is commented out. */
+function chosen(name, at) {
+  const text = packaged(name);
+  if (!at.instead) return text;
+  const [off, on] = at.instead;
+  return edited(text, [[` ${off}\n`, ` # ${off}\n`], [`# ${on}\n`, `${on}\n`], ...(at.socket ? [[SOCKET, at.socket]] : [])]);
+}
+
 /**
- * How each is made: `files` from ports, folder, certificate and `upstream` (the server behind, as host:port), `command` that
- * runs in the foreground. `edits` replaces further parts of the packaged file.
+ * How each is made: `files` from ports, folder, certificate and `upstream` (the server behind, as host:port) or `socket` (its
+ * Unix socket), `command` that runs in the foreground. `edits` replaces further parts of the packaged file.
  */
 const KINDS = {
   nginx: {
-    files: (at) => ({ 'proxy.conf': nginx(packaged('nginx.conf'), at) }),
+    files: (at) => ({ 'proxy.conf': nginx(chosen('nginx.conf', at), at) }),
     command: nginxCommand,
   },
   /** The site of somebody's own, with the packaged location in it. */
@@ -83,7 +92,7 @@ const KINDS = {
   },
   haproxy: {
     files: (at) => ({
-      'proxy.conf': edited(packaged('haproxy.cfg'), [
+      'proxy.conf': edited(chosen('haproxy.cfg', at), [
         ['bind :80\n', `bind 127.0.0.1:${at.plainPort}\n`],
         ['bind :443 ', `bind 127.0.0.1:${at.port} `],
         ['/etc/ssl/ws.example.com.both.pem', at.certificate.both],
@@ -98,7 +107,7 @@ const KINDS = {
   },
   apache: {
     files: (at) => ({
-      'resound.conf': edited(packaged('apache.conf'), [
+      'resound.conf': edited(chosen('apache.conf', at), [
         ['<VirtualHost *:80>', `<VirtualHost 127.0.0.1:${at.plainPort}>`],
         ['<VirtualHost *:443>', `<VirtualHost 127.0.0.1:${at.port}>`],
         ['https://ws.example.com/', `https://localhost:${at.port}/`],
@@ -116,7 +125,7 @@ const KINDS = {
   },
   caddy: {
     files: (at) => ({
-      'proxy.conf': `{\n\tadmin off\n\tauto_https disable_redirects\n}\n${edited(packaged('Caddyfile'), [
+      'proxy.conf': `{\n\tadmin off\n\tauto_https disable_redirects\n}\n${edited(chosen('Caddyfile', at), [
         ['ws.example.com {', `https://localhost:${at.port} {\n\tbind 127.0.0.1`],
         ['# tls /etc/ssl/ws.example.com.pem /etc/ssl/ws.example.com.key', `tls ${at.certificate.certificate} ${at.certificate.key}`],
         ['127.0.0.1:8080', at.upstream],
@@ -179,10 +188,14 @@ function apacheMain(at) {
   ].join('\n');
 }
 
-/** Starts the proxy of that kind in front of `server`; `upstream` replaces its address, `edits` further parts of its file. */
-export async function startProxy(kind, server, certificate, { upstream = `${server.host}:${server.port}`, edits = [], path: below = '' } = {}) {
+/**
+ * Starts the proxy of that kind in front of `server`. `instead` takes a line of its file that is commented out for another
+ * one, `socket` is the server's Unix socket, `edits` replaces further parts.
+ */
+export async function startProxy(kind, server, certificate, { instead, socket, edits = [], path: below = '' } = {}) {
+  const upstream = `${server.host}:${server.port}`;
   for (let attempt = 1; ; attempt++) {
-    const at = { upstream, edits, certificate, port: await freePort(), plainPort: await freePort() };
+    const at = { upstream, instead, socket, edits, certificate, port: await freePort(), plainPort: await freePort() };
     const proxy = new Proxy(kind, server.app, at, below);
     try {
       await proxy.start();
