@@ -49,7 +49,9 @@ function chosen(name, at) {
   const text = packaged(name);
   if (!at.instead) return text;
   const [off, on] = at.instead;
-  return edited(text, [[` ${off}\n`, ` # ${off}\n`], [`# ${on}\n`, `${on}\n`], ...(at.socket ? [[SOCKET, at.socket]] : [])]);
+  const line = text.split('\n').find((candidate) => candidate.trim() === off);
+  if (!line) throw new Error(`${name} has no line ${off} any more`);
+  return edited(text, [[`${line}\n`, `# ${line}\n`], [`# ${on}\n`, `${on}\n`], ...(at.socket ? [[SOCKET, at.socket]] : [])]);
 }
 
 /**
@@ -265,7 +267,7 @@ class Proxy {
 
   async stop() {
     try {
-      if (this.exited) return;
+      if (!this.process || this.exited) return;
       this.process.kill('SIGTERM');
       await within(this.gone, `${this.kind} ends after SIGTERM; it said:\n${this.log}`);
     } catch (error) {
@@ -273,7 +275,7 @@ class Proxy {
       await this.gone;
       throw error;
     } finally {
-      rmSync(this.folder, { recursive: true, force: true });
+      if (this.folder) rmSync(this.folder, { recursive: true, force: true });
     }
   }
 }

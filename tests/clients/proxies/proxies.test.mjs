@@ -23,6 +23,9 @@ const PROXIES = [
 /** An app whose sockets nobody pings: silence through and through. */
 const QUIET = { id: '7001', key: 'quiet-key', secret: 'quiet-secret' };
 const CONFIG = `
+[limits]
+connections_per_address = 1
+
 [app_defaults]
 require_tls = true
 activity_timeout_s = 1
@@ -37,6 +40,7 @@ ping_interval_s = 3600
 `;
 
 let certificate, browser, context, server, lax, backend;
+const started = [];
 /** By kind: the proxy, a page that will be left alone, a socket that says nothing. */
 const behind = new Map();
 
@@ -49,15 +53,15 @@ before(async () => {
   backend = await startBackend(server);
   browser = await launchBrowser();
   context = await browser.newContext({ ignoreHTTPSErrors: true });
-  await Promise.all(PROXIES.map(async (wanted) => behind.set(wanted.kind, await startOne(wanted))));
+  // All are waited for, so that each one that has started is stopped even if another hasn't.
+  const results = await Promise.allSettled(PROXIES.map(async (wanted) => behind.set(wanted.kind, await startOne(wanted))));
+  for (const { reason } of results) if (reason) throw reason;
 });
 after(async () => {
   await browser?.close();
   await backend?.stop();
-  for (const { proxy, quiet } of behind.values()) {
-    quiet.terminate();
-    await proxy.stop();
-  }
+  for (const { quiet } of behind.values()) quiet.terminate();
+  await Promise.all(started.map((proxy) => proxy.stop()));
   await lax?.stop();
   await server?.stop();
   certificate?.remove();
@@ -66,6 +70,7 @@ after(async () => {
 /** Starts the silences at once, so that they pass while other things are tested. */
 async function startOne({ kind, path, lax: isLax }) {
   const proxy = await startProxy(kind, isLax ? lax : server, certificate, { path });
+  started.push(proxy);
   const quiet = socket(proxy.socketUrl(QUIET));
   quiet.closed = once(quiet, 'close');
   await established(quiet);
@@ -120,11 +125,12 @@ for (const { kind, redirects, cuts, lax: isLax } of PROXIES) {
       assert.match(refusal.body, /signature/i);
     });
 
-    // Which scheme the proxy sees is what counts, not what a client says of itself.
-    if (!isLax) test('the scheme that a client claims is not passed on', async () => {
-      const honest = socket(proxy.socketUrl(), { headers: { 'X-Forwarded-Proto': 'http' } });
-      await established(honest);
-      honest.terminate();
+    // What the proxy sees counts. Limits for one address don't hold for our own, but would for the one that is claimed.
+    if (!isLax) test('the scheme and address that a client claims are not passed on', async () => {
+      const headers = { 'X-Forwarded-Proto': 'http', 'X-Forwarded-For': '203.0.113.7' };
+      const sockets = [1, 2].map(() => socket(proxy.socketUrl(), { headers }));
+      for (const opened of sockets) await established(opened);
+      for (const opened of sockets) opened.terminate();
     });
 
     if (redirects) test('plain HTTP is sent to TLS with its method', async () => {
@@ -148,7 +154,7 @@ for (const { kind, redirects, cuts, lax: isLax } of PROXIES) {
   });
 }
 
-test('a scheme is believed from trusted proxies only', async () => {
+test('a scheme and an address are believed from trusted proxies only', async () => {
   const wary = await startResound({ config: `[server]\ntrusted_proxies = ["192.0.2.0/24"]\n${CONFIG}` });
   const proxy = await startProxy('nginx', wary, certificate);
   try {
@@ -156,8 +162,10 @@ test('a scheme is believed from trusted proxies only', async () => {
     assert.equal(await closeCode(socket(proxy.socketUrl())), 4000);
     assert.equal(await closeCode(socket(wary.socketUrl, claim)), 4000);
     assert.equal(await closeCode(socket(server.socketUrl)), 4000);
-    const believed = socket(server.socketUrl, claim);
+    const address = { headers: { ...claim.headers, 'X-Forwarded-For': '203.0.113.7' } };
+    const believed = socket(server.socketUrl, address);
     await established(believed);
+    assert.equal(await closeCode(socket(server.socketUrl, address)), 4100);
     believed.terminate();
   } finally {
     await proxy.stop();
