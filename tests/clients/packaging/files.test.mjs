@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
-import { binary, startResound } from '../lib/resound.mjs';
+import { binary, freePort, startResound } from '../lib/resound.mjs';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const read = (file) => readFileSync(path.join(ROOT, file), 'utf8');
@@ -137,6 +137,19 @@ describe("Sail's service", () => {
   for (const dotenv of [{}, { PUSHER_APP_ID: 'app-id', PUSHER_APP_KEY: 'app-key', PUSHER_APP_SECRET: 'app-secret' }]) {
     test(`serves soketi's app with ${Object.keys(dotenv).length} variables in .env`, () => assert.equal(listening(dotenv)['apps.app-id.key'], 'app-key'));
   }
+  test('answers its health check, which asks with HEAD', async () => {
+    const admin = String(await freePort());
+    const env = { ...containerEnv(services.soketi, {}), RESOUND_ADMIN_HOST: '127.0.0.1', SOKETI_METRICS_SERVER_PORT: admin };
+    const server = await startResound({ env });
+    try {
+      for (const method of ['HEAD', 'GET']) {
+        const url = services.soketi.healthcheck.test.at(-1).replace('localhost:9601', `127.0.0.1:${admin}`);
+        assert.equal((await fetch(url, { method })).status, 200, method);
+      }
+    } finally {
+      await server.stop();
+    }
+  });
   test('differs from what Sail writes in its image only', () => {
     const { image, ...others } = services.soketi;
     assert.equal(image, 'resound');
