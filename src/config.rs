@@ -6,6 +6,7 @@ mod apps;
 mod error;
 mod laravel;
 mod layers;
+mod limits;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ mod webhooks;
 
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
+pub use limits::LimitSettings;
 
 use crate::{
     apps::App,
@@ -36,6 +38,7 @@ pub struct Settings {
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -216,6 +219,7 @@ fn check(
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -237,6 +241,7 @@ fn check(
         hub,
         publish,
         webhook,
+        limits,
         log,
         warnings,
         laravel: None,
