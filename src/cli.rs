@@ -10,7 +10,7 @@ use std::{fmt::Write, path::PathBuf};
 
 /// A server for the Pusher Channels protocol: WebSockets for Laravel Echo and every Pusher SDK.
 #[derive(Debug, Parser)]
-#[command(name = "resound", version, about)]
+#[command(name = "resound", version, about, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub options: Options,

@@ -27,7 +27,7 @@ fn compose(settings: &Settings, address: SocketAddr) -> String {
     if let Some(app) = &settings.laravel {
         text.push_str(&addresses(app, settings, address));
     }
-    if settings.is_development {
+    if settings.is_development && settings.server.host.is_loopback() {
         let _ = writeln!(
             text,
             "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"
