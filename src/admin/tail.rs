@@ -19,37 +19,34 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::config::{AdminSettings, Settings};
+use crate::{
+    config::{AdminSettings, Settings},
+    tail::TailArguments,
+};
 
-/// What to listen to.
+/// What `--admin` adds to `resound tail`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct AdminTail {
-    /// Only of this app
-    #[arg(long, value_name = "ID")]
-    pub app: Option<String>,
-    /// Only of this channel; a name that ends with * stands for all that begin so
-    #[arg(long, value_name = "NAME")]
+    /// Print all that happens on the server, from the live stream of its admin listener
+    #[arg(long, conflicts_with_all = ["channels", "user_id", "count", "timeout"])]
+    pub admin: bool,
+    /// With --admin: only of this channel; a name that ends with * stands for all that begin so
+    #[arg(long, value_name = "NAME", requires = "admin")]
     pub channel: Option<String>,
-    /// Only of the connection with this socket id
-    #[arg(long, value_name = "ID")]
+    /// With --admin: only of the connection with this socket id
+    #[arg(long, value_name = "ID", requires = "admin")]
     pub socket: Option<String>,
-    /// Only of these kinds: connected, disconnected, subscribed, unsubscribed, refused, published, client_event, evicted
-    #[arg(long, value_name = "KIND,…")]
+    /// With --admin: only connected, disconnected, subscribed, unsubscribed, refused, published, client_event or evicted
+    #[arg(long, value_name = "KIND,…", requires = "admin")]
     pub kind: Option<String>,
-    /// Only a share of what happens, such as 0.1
-    #[arg(long, value_name = "SHARE")]
+    /// With --admin: only a share of what happens, such as 0.1
+    #[arg(long, value_name = "SHARE", requires = "admin")]
     pub sample: Option<String>,
-    /// Show the first 1000 bytes of events' data
-    #[arg(long)]
+    /// With --admin: show the first 1000 bytes of events' data
+    #[arg(long, requires = "admin")]
     pub data: bool,
-    /// Print JSON, an object on each line
-    #[arg(long)]
-    pub json: bool,
-    /// Admin listener to ask, such as ws://127.0.0.1:9601 [default: what the settings say]
-    #[arg(long)]
-    pub url: Option<String>,
-    /// What opens it [default: admin.token]
-    #[arg(long, value_name = "TOKEN", hide_default_value = true)]
+    /// With --admin: what opens the stream [default: admin.token]
+    #[arg(long, value_name = "TOKEN", requires = "admin")]
     pub token: Option<String>,
 }
 
@@ -62,6 +59,10 @@ pub enum TailError {
     Disabled,
     #[error("--url must be the URL of an admin listener, such as ws://127.0.0.1:9601")]
     Url,
+    #[error(
+        "the admin listener speaks no TLS: ask it itself, such as ws://127.0.0.1:9601, through SSH if it is elsewhere"
+    )]
+    Tls,
     #[error("--token must be visible ASCII characters without blanks")]
     Token,
     #[error(
@@ -81,42 +82,41 @@ pub enum TailError {
 /// Prints what happens until the server ends, or the reader of `output` does.
 pub fn run(
     settings: &Settings,
-    wanted: &AdminTail,
+    wanted: &TailArguments,
     output: &mut impl Write,
 ) -> Result<(), TailError> {
     let url = url(&settings.admin, wanted)?;
-    let token = wanted.token.as_deref();
+    let token = wanted.live.token.as_deref();
     let token = token.or(settings.admin.token.as_ref().map(|token| token.reveal()));
     actix_rt::System::new().block_on(listen(&url, token, wanted.json, output))
 }
 
 /// Where to listen. It holds no token, so it may be shown.
-fn url(settings: &AdminSettings, wanted: &AdminTail) -> Result<Url, TailError> {
-    let text = match &wanted.url {
-        Some(text) => text.replacen("http://", "ws://", 1),
+fn url(settings: &AdminSettings, wanted: &TailArguments) -> Result<Url, TailError> {
+    let authority = match &wanted.url {
+        Some(address) if address.is_tls => return Err(TailError::Tls),
+        Some(address) => address.authority(),
         None if !settings.enabled => return Err(TailError::Disabled),
-        None => format!("ws://{}", own_address(settings)),
+        None => own_address(settings).to_string(),
     };
-    let mut url = Url::parse(&text).map_err(|_| TailError::Url)?;
-    if url.scheme() != "ws" || !url.has_host() {
-        return Err(TailError::Url);
-    }
-    if url.path() == "/" {
-        url.set_path("/stream");
-    }
+    let prefix = wanted.url.as_ref().map_or("", |address| &address.prefix);
+    let path = if prefix.is_empty() { "/stream" } else { prefix };
+    let url = Url::parse(&format!("ws://{authority}{path}"));
+    let mut url = url.map_err(|_| TailError::Url)?;
+    let live = &wanted.live;
     let filters = [
         ("app", &wanted.app),
-        ("channel", &wanted.channel),
-        ("socket", &wanted.socket),
-        ("kind", &wanted.kind),
-        ("sample", &wanted.sample),
+        ("channel", &live.channel),
+        ("socket", &live.socket),
+        ("kind", &live.kind),
+        ("sample", &live.sample),
     ];
     for (key, value) in filters {
         if let Some(value) = value {
             url.query_pairs_mut().append_pair(key, value);
         }
     }
-    if wanted.data {
+    if live.data {
         url.query_pairs_mut().append_pair("data", "1");
     }
     Ok(url)
@@ -261,20 +261,24 @@ fn one_line(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn url_of(toml: &str, wanted: AdminTail) -> Result<String, String> {
+    fn url_of(toml: &str, line: &str) -> Result<String, String> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            tail: TailArguments,
+        }
+        let words = format!("tail --admin {line}");
+        let line: Line = clap::Parser::try_parse_from(words.split_whitespace())
+            .map_err(|error: clap::Error| error.to_string())?;
         let settings = crate::config::from_toml(toml).expect("settings");
-        url(&settings.admin, &wanted)
+        url(&settings.admin, &line.tail)
             .map(|url| url.to_string())
             .map_err(|error| error.to_string())
     }
 
     #[test]
     fn where_it_listens() {
-        let at = |url: &str| AdminTail {
-            url: Some(url.to_owned()),
-            ..AdminTail::default()
-        };
-        let own = |toml: &str| url_of(toml, AdminTail::default());
+        let own = |toml: &str| url_of(toml, "");
         let own_url = "ws://127.0.0.1:9601/stream";
         assert_eq!(own("").as_deref(), Ok(own_url));
         assert_eq!(own("[admin]\nhost = \"0.0.0.0\"").as_deref(), Ok(own_url));
@@ -283,26 +287,23 @@ mod tests {
         let disabled = own("[admin]\nenabled = false").expect_err("nowhere");
         assert!(disabled.contains("admin.enabled"), "{disabled}");
         for url in ["ws://h:1", "http://h:1/", "ws://h:1/stream"] {
-            let found = url_of("", at(url));
+            let found = url_of("", &format!("--url {url}"));
             assert_eq!(found.as_deref(), Ok("ws://h:1/stream"), "{url}");
         }
-        for url in ["h:1", "wss://h", "ftp://h", "", "ws://"] {
-            assert!(url_of("", at(url)).is_err(), "{url}");
+        let tls = url_of("", "--url wss://h").expect_err("no TLS");
+        assert!(tls.contains("no TLS"), "{tls}");
+        for url in ["h:1", "ftp://h", "ws://"] {
+            assert!(url_of("", &format!("--url {url}")).is_err(), "{url}");
         }
     }
 
     #[test]
     fn filters_go_into_the_query() {
-        let wanted = AdminTail {
-            app: Some("3".to_owned()),
-            channel: Some("private-*".to_owned()),
-            kind: Some("refused,evicted".to_owned()),
-            data: true,
-            ..AdminTail::default()
-        };
-        let url = url_of("", wanted).expect("a URL");
+        let line = "--app 3 --channel private-* --kind refused,evicted --data";
+        let url = url_of("", line).expect("a URL");
         let query = "app=3&channel=private-*&kind=refused%2Cevicted&data=1";
         assert!(url.ends_with(query), "{url}");
+        assert!(url_of("", "room").is_err(), "channels have an option here");
     }
 
     #[test]
