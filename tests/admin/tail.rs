@@ -110,7 +110,7 @@ async fn failures_are_sentences() {
             "Unknown kind",
         ),
         (vec!["--url", &nobody], "nothing listens at"),
-        (vec!["--url", "here"], "--url must be"),
+        (vec!["--url", "wss://127.0.0.1"], "speaks no TLS"),
     ] {
         let output = output(&arguments).await;
         let error = String::from_utf8(output.stderr).unwrap();
