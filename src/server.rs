@@ -1,11 +1,15 @@
 //! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
 
+mod accept;
 mod bind;
+mod http;
 pub mod limits;
+pub mod misdialed;
+mod proxy_protocol;
 mod signals;
+mod wire;
 
 use std::{
-    convert::Infallible,
     io,
     net::SocketAddr,
     rc::Rc,
@@ -13,14 +17,12 @@ use std::{
     time::Duration,
 };
 
-use actix_http::HttpService;
-use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_rt::net::TcpStream;
+use actix_server::{Server, ServerHandle};
 
+use self::accept::Entrance;
 pub use self::{bind::BindError, signals::StopSignals};
 use crate::{
-    api,
     config::Settings,
     hub::{
         self, Hub,
@@ -28,7 +30,6 @@ use crate::{
         ticker::{self, Limits},
     },
     node::Node,
-    socket::upgrade::{Listener, upgrade, worker_hub},
 };
 
 /// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
@@ -76,6 +77,11 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
     let service_node = node.clone();
+    let entrance = Entrance {
+        tls: None,
+        proxies: None,
+        timeout: node.settings().server.handshake_timeout,
+    };
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
     let server = builder
@@ -84,10 +90,10 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
         .disable_signals()
         .shutdown_timeout(2)
         .listen("resound", listener, move || {
-            service(
+            http::service::<TcpStream>(
                 service_node.clone(),
                 unclaimed.clone(),
-                address,
+                entrance.clone(),
                 stopping.clone(),
             )
         })?
@@ -113,60 +119,6 @@ fn make_inboxes(workers: usize, depth_max: usize) -> (Vec<Inbox>, Unclaimed) {
         unclaimed.push((worker, commands));
     }
     (inboxes, Arc::new(Mutex::new(unclaimed)))
-}
-
-/// What a worker does with an accepted connection: HTTP by actix-web, upgrades by us.
-fn service(
-    node: Arc<Node>,
-    unclaimed: Unclaimed,
-    address: SocketAddr,
-    stopping: GracefulShutdownSignal,
-) -> impl actix_service::ServiceFactory<
-    actix_rt::net::TcpStream,
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
-> {
-    let settings = node.settings().server.clone();
-    let data = web::Data::from(node.clone());
-    let app = App::new()
-        .app_data(data)
-        .configure(|routes| api::routes(routes, &settings.path));
-    let upgrades = fn_factory(move || {
-        let node = node.clone();
-        let hub = worker_hub(|| start_hub(&node, &unclaimed));
-        async move {
-            let hub = hub.ok_or("more workers than inboxes")?;
-            Ok::<_, &'static str>(fn_service(move |(request, framed)| {
-                let listener = Listener { is_tls: false };
-                let upgraded = upgrade(node.clone(), hub.clone(), listener, request, framed);
-                async move {
-                    // A handshake that can't be answered has nobody left to tell.
-                    if let Err(error) = upgraded.await {
-                        tracing::debug!("lost a connection during its handshake: {error}");
-                    }
-                    Ok::<(), Infallible>(())
-                }
-            }))
-        }
-    });
-    HttpService::build()
-        // Backends keep their connections open: without this a stop would wait for them.
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.handshake_timeout)
-        .tcp_nodelay(true)
-        .local_addr(address)
-        .upgrade(upgrades)
-        .finish(map_config(
-            app.into_factory().map_err(|error| error.error_response()),
-            |()| AppConfig::default(),
-        ))
-        .tcp()
 }
 
 /// The hub of this worker, with its two tasks.

@@ -9,7 +9,7 @@ use std::{cell::RefCell, io, net::IpAddr, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
-    ConnectionType, HttpMessage, Request, RequestHead, Response, StatusCode,
+    ConnectionType, HttpMessage, Method, Request, RequestHead, Response, StatusCode,
     body::BodySize,
     h1::{Codec, Message},
     header::{self, HeaderMap, HeaderValue},
@@ -29,6 +29,7 @@ use crate::{
         ticker::KeepAlive,
     },
     node::{ConnectionPermit, Node},
+    peer::Peer,
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
 };
@@ -43,18 +44,28 @@ const STRANGER: KeepAlive = KeepAlive {
 };
 const STRANGER_MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Where the request came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Listener {
-    /// the listener itself speaks TLS
-    pub is_tls: bool,
+/// Whether a request that says `Upgrade: websocket` means it: some proxies are set up to say so on every request. It does
+/// on the path of sockets, where whatever is wrong with it is answered as a failed handshake, and elsewhere if it
+/// has a handshake's key. `CONNECT` arrives here as well, and is nothing else we know.
+pub fn is_handshake(request: &Request, prefix: &str) -> bool {
+    let head = request.head();
+    let path = head.uri.path();
+    let is_app = |path: &str| path == "/app" || path.starts_with("/app/");
+    is_app(path)
+        || path.strip_prefix(prefix).is_some_and(is_app)
+        || head.method == Method::CONNECT
+        || head.method == Method::GET && head.headers().contains_key(header::SEC_WEBSOCKET_KEY)
+}
+
+/// What the listener knows of the connection.
+fn peer(request: &Request) -> Option<Peer> {
+    request.conn_data::<Peer>().copied()
 }
 
 /// Answers an upgrade request. Afterwards the connection lives on in a task of its own, or is closed.
 pub async fn upgrade<T>(
     node: Arc<Node>,
     hub: Rc<Hub>,
-    listener: Listener,
     request: Request,
     framed: Framed<T, Codec>,
 ) -> io::Result<()>
@@ -70,7 +81,7 @@ where
         Message::Item((response, BodySize::None)),
         &mut parts.write_buf,
     )?;
-    let admission = admit(&node, &request, listener);
+    let admission = admit(&node, &request);
     open(
         node,
         hub,
@@ -188,11 +199,7 @@ struct Admission {
 
 /// The checks of C-8 in their order. What fails here is reported over the WebSocket, since browsers can't read the
 /// status of a refused handshake.
-fn admit(
-    node: &Arc<Node>,
-    request: &Request,
-    listener: Listener,
-) -> Result<Admission, CloseReason> {
+fn admit(node: &Arc<Node>, request: &Request) -> Result<Admission, CloseReason> {
     let uri = request.uri();
     let admission = app_key(uri.path(), &node.settings().server.path)
         .ok_or(CloseReason::PathNotFound)
@@ -201,7 +208,7 @@ fn admit(
                 .apps()
                 .by_key(&key)
                 .ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, app, request, listener)?;
+            check_app(node, app, request)?;
             let permit = node.admit(app)?;
             Ok(Admission {
                 app: app.clone(),
@@ -213,7 +220,9 @@ fn admit(
             code = reason.code(),
             path = uri.path(),
             origin = header_text(request.headers(), header::ORIGIN),
-            peer = request.peer_addr().map(tracing::field::display),
+            peer = peer(request)
+                .and_then(|peer| peer.address)
+                .map(tracing::field::display),
             "refused a connection: {}",
             reason.message()
         );
@@ -221,16 +230,11 @@ fn admit(
     admission
 }
 
-fn check_app(
-    node: &Node,
-    app: &App,
-    request: &Request,
-    listener: Listener,
-) -> Result<(), CloseReason> {
+fn check_app(node: &Node, app: &App, request: &Request) -> Result<(), CloseReason> {
     if !app.enabled {
         return Err(CloseReason::AppDisabled);
     }
-    let is_tls = listener.is_tls || is_forwarded_tls(node, request);
+    let is_tls = peer(request).is_some_and(|peer| peer.is_tls) || is_forwarded_tls(node, request);
     if app.require_tls && !is_tls {
         return Err(CloseReason::TlsOnly);
     }
@@ -254,8 +258,12 @@ fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
         let proxies = &node.settings().server.trusted_proxies;
         proxies.iter().any(|network| network.contains(&ip))
     };
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    if !peer.is_some_and(is_trusted) {
+    // Who connects over a Unix socket is a proxy on this machine.
+    let is_proxy = |peer: Peer| {
+        peer.address
+            .is_none_or(|peer| is_trusted(peer.ip().to_canonical()))
+    };
+    if !peer(request).is_some_and(is_proxy) {
         return false;
     }
     header_text(
