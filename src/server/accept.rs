@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    misdialed::{self, COUNTS, Opening, Shown},
+    misdialed::{self, COUNTS, LastWords, Opening, Shown},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
@@ -161,9 +161,9 @@ async fn turn_away_without_tls(mut raw: Raw, early: &[u8], peer: &Peer) {
 
 /// Tells the client why, then ends the connection. What it still sends is read for a moment: closing with bytes unread
 /// would take the answer away from it.
-async fn say_last(raw: &mut Raw, words: &[u8]) {
+async fn say_last(raw: &mut Raw, words: LastWords) {
     let told: io::Result<()> = async {
-        raw.write_all(words).await?;
+        raw.write_all(&words.to_bytes()).await?;
         raw.shutdown().await?;
         let mut rest = [0; OPENING_BYTES];
         for _ in 0..64 {

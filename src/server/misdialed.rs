@@ -59,47 +59,60 @@ impl Opening {
 /// A fatal alert, `handshake_failure`: browsers show it as a TLS error instead of waiting.
 const TLS_ALERT: &[u8] = &[0x15, 3, 1, 0, 2, 2, 40];
 
-/// An answer that ends with the connection.
-macro_rules! answer {
-    ($status:literal, $body:literal) => {
-        concat!(
-            "HTTP/1.1 ",
-            $status,
-            "\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n",
-            $body,
-            "\n"
-        )
-        .as_bytes()
-    };
+/// What a client is told before its connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LastWords {
+    TlsAlert,
+    Http {
+        status: &'static str,
+        sentence: &'static str,
+    },
 }
 
-pub(super) const PLAIN_ON_TLS: &[u8] = answer!(
+impl LastWords {
+    pub fn to_bytes(self) -> Vec<u8> {
+        match self {
+            LastWords::TlsAlert => TLS_ALERT.to_vec(),
+            LastWords::Http { status, sentence } => format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n{sentence}\n",
+                sentence.len() + 1
+            )
+            .into_bytes(),
+        }
+    }
+}
+
+const fn http(status: &'static str, sentence: &'static str) -> LastWords {
+    LastWords::Http { status, sentence }
+}
+
+pub(super) const PLAIN_ON_TLS: LastWords = http(
     "400 Bad Request",
-    "This port speaks TLS: use https:// and wss:// here (REVERB_SCHEME=https in Laravel's .env)"
+    "This port speaks TLS: use https:// and wss:// here (REVERB_SCHEME=https in Laravel's .env)",
 );
-pub(super) const PROXY_HEADER_MISSING: &[u8] = answer!(
+pub(super) const PROXY_HEADER_MISSING: LastWords = http(
     "400 Bad Request",
-    "A PROXY protocol header is required here (server.proxy_protocol)"
+    "A PROXY protocol header is required here (server.proxy_protocol)",
 );
-const PROXY_HEADER_REFUSED: &[u8] = answer!(
+const PROXY_HEADER_REFUSED: LastWords = http(
     "400 Bad Request",
-    "A PROXY protocol header is refused here (server.proxy_protocol, server.trusted_proxies)"
+    "A PROXY protocol header is refused here (server.proxy_protocol, server.trusted_proxies)",
 );
-pub(super) const HEAD_TOO_SLOW: &[u8] = answer!(
+pub(super) const HEAD_TOO_SLOW: LastWords = http(
     "408 Request Timeout",
-    "The head of the request did not arrive in time (server.handshake_timeout_s)"
+    "The head of the request did not arrive in time (server.handshake_timeout_s)",
 );
-const MALFORMED: &[u8] = answer!(
+const MALFORMED: LastWords = http(
     "400 Bad Request",
-    "The head of this request is not valid HTTP/1.1"
+    "The head of this request is not valid HTTP/1.1",
 );
-const HEAD_TOO_LARGE: &[u8] = answer!(
+const HEAD_TOO_LARGE: LastWords = http(
     "431 Request Header Fields Too Large",
-    "The head of this request is larger than 128 KiB"
+    "The head of this request is larger than 128 KiB",
 );
 
 /// Looks at the first bytes on a port without TLS. Returns what to say before the connection is closed, if it must be.
-pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<&'static [u8]> {
+pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<LastWords> {
     match opening {
         Opening::Other => None,
         Opening::Tls => {
@@ -108,7 +121,7 @@ pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<&'static [u8]> {
                 peer = %Shown(peer),
                 "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
             );
-            Some(TLS_ALERT)
+            Some(LastWords::TlsAlert)
         }
         Opening::ProxyHeader => {
             refused_proxy_header(
@@ -134,9 +147,9 @@ pub(super) fn log_broken_tls(peer: &Peer, error: &io::Error) {
 
 /// actix answers a request that it can't understand itself, without a word and with no way to add one: what to send
 /// instead, if `answer` is such a refusal. Answers of the API are never empty.
-pub(super) fn answer_instead(answer: &[u8]) -> Option<&'static [u8]> {
+pub(super) fn answer_instead(answer: &[u8]) -> Option<LastWords> {
     let rest = answer.strip_prefix(b"HTTP/1.1 4")?;
-    let (text, status): (&'static [u8], &[u8]) = match rest.get(..2)? {
+    let (text, status): (LastWords, &[u8]) = match rest.get(..2)? {
         b"00" => (MALFORMED, b"00 Bad Request"),
         b"08" => (HEAD_TOO_SLOW, b"08 Request Timeout"),
         b"31" => (HEAD_TOO_LARGE, b"31 Request Header Fields Too Large"),
@@ -181,7 +194,7 @@ mod tests {
 
     #[test]
     fn only_empty_refusals_are_replaced() {
-        let check = |answer: &str, expected: Option<&[u8]>| {
+        let check = |answer: &str, expected: Option<LastWords>| {
             assert_eq!(answer_instead(answer.as_bytes()), expected, "{answer}");
         };
         let empty = "\r\ncontent-length: 0\r\ndate: x\r\n\r\n";

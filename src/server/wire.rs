@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::misdialed::{self, Opening};
+use super::misdialed::{self, LastWords, Opening};
 use crate::peer::Peer;
 
 /// What a listener accepts.
@@ -210,8 +210,8 @@ impl Wire {
     }
 
     /// Writes what it can of a short answer before the connection is given up.
-    fn say_last(&mut self, cx: &mut Context<'_>, words: &[u8]) {
-        let _ = Pin::new(&mut self.stream).poll_write(cx, words);
+    fn say_last(&mut self, cx: &mut Context<'_>, words: LastWords) {
+        let _ = Pin::new(&mut self.stream).poll_write(cx, &words.to_bytes());
         let _ = Pin::new(&mut self.stream).poll_flush(cx);
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
     }
@@ -320,7 +320,7 @@ impl AsyncWrite for Wire {
         {
             // actix ends the connection after this, so the part that may not fit is lost on nobody.
             return Pin::new(&mut self.stream)
-                .poll_write(cx, answer)
+                .poll_write(cx, &answer.to_bytes())
                 .map_ok(|_| bytes.len());
         }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
