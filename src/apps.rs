@@ -4,7 +4,12 @@ pub mod webhook;
 
 use self::webhook::Webhook;
 use crate::protocol::signature::Secret;
-use std::{collections::HashMap, net::Ipv6Addr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::Ipv6Addr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 /// Who may send client events (E-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +30,7 @@ pub struct MessageRateLimit {
 /// One application. 0 or `None` in a limit means "no limit" where the field says so.
 #[derive(Clone, Debug)]
 pub struct App {
-    /// position in the configuration; names the app inside the process
+    /// names the app inside the process; given by [`Apps`], the same as long as the process lives, never used again
     pub index: u32,
     pub id: String,
     pub key: String,
@@ -43,6 +48,17 @@ pub struct App {
     pub limits: AppLimits,
     /// where events of the app are told (W-13)
     pub webhooks: Vec<Arc<Webhook>>,
+    /// what the app has in use now; shared by all versions of the app, so that it outlives a reload
+    pub usage: Arc<AppUsage>,
+}
+
+/// What counts towards an app's limits.
+#[derive(Debug, Default)]
+pub struct AppUsage {
+    /// open connections (C-10)
+    pub connections: AtomicUsize,
+    /// channels in existence, the server's own not counted
+    pub channels: AtomicUsize,
 }
 
 /// What signed-in users get (part 5).
@@ -185,16 +201,41 @@ fn matches(pattern: &str, host: &str) -> bool {
     pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
-/// All apps, immutable.
-#[derive(Debug)]
+/// All apps of one version of the settings, immutable.
+#[derive(Debug, Default)]
 pub struct Apps {
     all: Vec<Arc<App>>,
     by_id: HashMap<String, Arc<App>>,
     by_key: HashMap<String, Arc<App>>,
+    /// by id, of every app there has been since the start
+    known: HashMap<String, Known>,
 }
+
+/// What an app keeps from one version of the settings to the next, even if it is missing in between.
+#[derive(Clone, Debug)]
+struct Known {
+    index: u32,
+    usage: Arc<AppUsage>,
+}
+
 impl Apps {
     /// Ids and keys are unique (checked by `config`).
     pub fn new(apps: Vec<App>) -> Apps {
+        Apps::default().succeeded_by(apps)
+    }
+
+    /// The apps of new settings. Whoever had an index keeps it, and what it has in use.
+    pub fn succeeded_by(&self, mut apps: Vec<App>) -> Apps {
+        let mut known = self.known.clone();
+        for app in &mut apps {
+            let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
+            let kept = known.entry(app.id.clone()).or_insert_with(|| Known {
+                index: next,
+                usage: app.usage.clone(),
+            });
+            app.index = kept.index;
+            app.usage = kept.usage.clone();
+        }
         let all: Vec<Arc<App>> = apps.into_iter().map(Arc::new).collect();
         let index = |name: fn(&App) -> &String| {
             let named = all.iter().map(|app| (name(app).clone(), app.clone()));
@@ -204,15 +245,19 @@ impl Apps {
             by_id: index(|app| &app.id),
             by_key: index(|app| &app.key),
             all,
+            known,
         }
     }
+
     pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
         self.by_id.get(id)
     }
+
     /// Keys are compared exactly (C-1).
     pub fn by_key(&self, key: &str) -> Option<&Arc<App>> {
         self.by_key.get(key)
     }
+
     /// In the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<App>> {
         self.all.iter()
@@ -363,5 +408,24 @@ mod tests {
         assert!(apps.by_id("a").is_none());
         let order: Vec<&str> = apps.iter().map(|app| app.id.as_str()).collect();
         assert_eq!(order, ["1", "2"]);
+    }
+
+    #[test]
+    fn an_app_keeps_its_index_and_usage_through_new_settings() {
+        let named = |id: &str| {
+            let mut app = app(&[]);
+            (app.id, app.key) = (id.into(), format!("key {id}"));
+            app
+        };
+        let index = |apps: &Apps, id: &str| apps.by_id(id).map(|app| app.index);
+        let first = Apps::new(vec![named("1"), named("2")]);
+        let usage = first.by_id("2").expect("app").usage.clone();
+        let second = first.succeeded_by(vec![named("3"), named("2")]);
+        assert_eq!(index(&second, "1"), None);
+        assert_eq!(index(&second, "2"), Some(1));
+        assert_eq!(index(&second, "3"), Some(2));
+        assert!(Arc::ptr_eq(&second.by_id("2").expect("app").usage, &usage));
+        let third = second.succeeded_by(vec![named("1")]);
+        assert_eq!(index(&third, "1"), Some(0));
     }
 }

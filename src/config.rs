@@ -98,7 +98,7 @@ pub struct HubSettings {
     pub cached_events_max: usize,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishSettings {
     /// how long a repeated idempotency key gets the first answer; zero = keys are ignored
     pub idempotency_window: Duration,
@@ -106,7 +106,7 @@ pub struct PublishSettings {
 }
 
 /// How webhooks are delivered; each app names its endpoints (part 7).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// how long removals are held back (W-11)
     pub removal_delay: Duration,
@@ -220,15 +220,9 @@ fn check(
 
     let defaults = Section::new(settings, "app_defaults");
     let mut built = Vec::with_capacity(configured.len());
-    for (index, app) in configured.iter().enumerate() {
+    for app in &configured {
         let allow_private = webhook.allow_private_targets;
-        built.push(apps::build(
-            index,
-            app,
-            &defaults,
-            allow_private,
-            &mut warnings,
-        )?);
+        built.push(apps::build(app, &defaults, allow_private, &mut warnings)?);
     }
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));

@@ -11,10 +11,7 @@ mod users;
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -75,8 +72,6 @@ pub struct Directory {
     inboxes: Vec<Inbox>,
     /// told under the channel's lock, so that what it hears of a channel is in order
     webhooks: Webhooks,
-    /// channels in existence, by app index (limit `channels_max`)
-    channel_counts: Box<[AtomicUsize]>,
 }
 
 #[derive(Default)]
@@ -106,12 +101,7 @@ struct Channel {
 
 impl Directory {
     /// `cached_events_max`: cached events kept in the process; over it the one published longest ago goes.
-    pub fn new(
-        inboxes: Vec<Inbox>,
-        apps: usize,
-        cached_events_max: usize,
-        webhooks: Webhooks,
-    ) -> Directory {
+    pub fn new(inboxes: Vec<Inbox>, cached_events_max: usize, webhooks: Webhooks) -> Directory {
         Directory {
             shards: (0..SHARDS)
                 .map(|_| {
@@ -124,7 +114,6 @@ impl Directory {
             hasher: RandomState::new(),
             inboxes,
             webhooks,
-            channel_counts: (0..apps).map(|_| AtomicUsize::new(0)).collect(),
         }
     }
 
@@ -173,7 +162,7 @@ impl Directory {
         let mut guard = self.shard(channel);
         let shard = &mut *guard;
         let is_new_channel = !shard.channels.contains_key(channel);
-        if is_new_channel && !self.count_channel(app, &channel.name) {
+        if is_new_channel && !count_channel(app, &channel.name) {
             return Err(SubscribeError::AppChannelsLimit {
                 max: app.limits.channels_max,
             });
@@ -188,7 +177,7 @@ impl Directory {
                 Err(presence::MembersLimit) => {
                     if entry.workers.is_empty() {
                         shard.channels.remove(channel);
-                        self.uncount_channel(channel);
+                        uncount_channel(app, &channel.name);
                     }
                     return Err(SubscribeError::MembersLimit);
                 }
@@ -256,7 +245,7 @@ impl Directory {
         }
         if entry.workers.is_empty() {
             shard.channels.remove(channel);
-            self.uncount_channel(channel);
+            uncount_channel(app, &channel.name);
             self.raise(channel, |channel| Event::ChannelVacated { channel });
             if app.users.watchlist && channel.name.user_id().is_some() {
                 let due = now + app.users.watchlist_grace;
@@ -395,26 +384,25 @@ impl Directory {
             self.lock(index).cache.expire(now);
         }
     }
+}
 
-    /// Counts a new channel of the app; `false` over the limit. The server's own channels don't count.
-    fn count_channel(&self, app: &App, name: &ChannelName) -> bool {
-        let count = self.channel_counts.get(app.index as usize);
-        let Some(count) = count.filter(|_| !name.is_internal()) else {
-            return true;
-        };
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        if before >= app.limits.channels_max {
-            count.fetch_sub(1, Ordering::Relaxed);
-            return false;
-        }
-        true
+/// Counts a new channel of the app; `false` over the limit. The server's own channels don't count.
+fn count_channel(app: &App, name: &ChannelName) -> bool {
+    if name.is_internal() {
+        return true;
     }
+    let count = &app.usage.channels;
+    let before = count.fetch_add(1, Ordering::Relaxed);
+    if before >= app.limits.channels_max {
+        count.fetch_sub(1, Ordering::Relaxed);
+        return false;
+    }
+    true
+}
 
-    fn uncount_channel(&self, channel: &ChannelKey) {
-        let count = self.channel_counts.get(channel.app as usize);
-        if let Some(count) = count.filter(|_| !channel.name.is_internal()) {
-            count.fetch_sub(1, Ordering::Relaxed);
-        }
+fn uncount_channel(app: &App, name: &ChannelName) {
+    if !name.is_internal() {
+        app.usage.channels.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

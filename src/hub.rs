@@ -180,6 +180,13 @@ impl Hub {
         subscribers.len()
     }
 
+    /// Closes an app's sockets; returns how many.
+    fn close_app(&self, app: u32, reason: CloseReason) -> usize {
+        let sockets = self.sockets.borrow();
+        let of_app = sockets.iter().filter(|(_, link)| link.app() == Some(app));
+        of_app.map(|(_, link)| link.close(reason)).count()
+    }
+
     /// Flushes the sockets touched longest ago; `true` if more are waiting.
     fn flush_slice(&self) -> bool {
         for _ in 0..FLUSHES_PER_SLICE {
@@ -301,6 +308,7 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             position,
             reason,
         } => hub.close(&channel, position, reason),
+        Command::CloseApp { app, reason } => hub.close_app(app, reason),
         Command::Drain { over } => {
             let hub = hub.clone();
             actix_rt::spawn(async move {
@@ -362,7 +370,7 @@ mod tests {
             };
             let (ours, mut theirs) = tokio::io::duplex(64);
             let socket_id = SocketId::new(1, 1);
-            let key = hub.add(Link::new(ours, socket_id, keep_alive, 65_536, 0));
+            let key = hub.add(Link::new(ours, socket_id, None, keep_alive, 65_536, 0));
             tokio::task::spawn_local(hub.clone().drain(Duration::from_secs(3600)));
             tokio::task::yield_now().await;
             hub.remove(key);

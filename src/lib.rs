@@ -9,6 +9,7 @@
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it |
@@ -53,8 +54,8 @@
 //! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
-//! | connections: all, and of each app | [`Node`](node::Node), counted by permits that live as long as their socket | atomics |
-//! | apps and settings | [`Node`](node::Node) | immutable |
+//! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
+//! | apps and settings | [`Node`](node::Node) | immutable, swapped whole by a reload; a session looks for a new version with each message |
 //!
 //! # Invariants
 //!
@@ -122,6 +123,7 @@ pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod reload;
 pub mod server;
 pub mod session;
 pub mod socket;

@@ -1,6 +1,9 @@
 //! Logging: `tracing` events to standard error, as text for people or JSON for machines.
-use std::io::IsTerminal;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use std::{io::IsTerminal, sync::OnceLock};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
+    util::SubscriberInitExt,
+};
 
 /// How a line looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,19 +24,34 @@ pub struct LogSettings {
 pub const ALLOWED_LEVELS: &str =
     "off, error, warn, info, debug or trace, or a list with parts such as info,resound::hub=debug";
 
+/// The filter at work, which can be replaced.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
 /// Starts logging for the whole process. Fails only when something else in the process did so before.
 pub fn init(
     settings: &LogSettings,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync + 'static>> {
     let filter = filter(&settings.level).unwrap_or_else(|| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match settings.format {
-        LogFormat::Text => builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let (filter, handle) = reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = match settings.format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()?;
+    // `try_init` lets only one come this far
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// From now on goes by this level. The format stays, and where nothing logs nothing begins to.
+pub fn change_level(settings: &LogSettings) {
+    if let (Some(at_work), Some(filter)) = (FILTER.get(), filter(&settings.level)) {
+        // fails only when nothing logs any more
+        let _ = at_work.reload(filter);
     }
 }
 

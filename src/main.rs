@@ -52,6 +52,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     let log_format = settings.log.format;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
+        let reload_signal = server::ReloadSignal::listen()?;
         let running = server::start(settings, files_max)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -64,6 +65,12 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         {
             tracing::warn!("can't write to standard output: {error}");
         }
+        let overrides = cli.options.overrides();
+        actix_rt::spawn(server::reload_on(
+            reload_signal,
+            running.node.clone(),
+            move || config::load(&overrides, &config::process_variables()),
+        ));
         running.until_stopped(signals).await?;
         Ok(())
     })

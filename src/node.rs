@@ -4,14 +4,16 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use arc_swap::{ArcSwap, Guard};
+
 pub use crate::directory::{Cached, Occupancy};
 use crate::{
-    apps::{App, Apps},
+    apps::{App, AppUsage, Apps},
     broker::{Broker, local::Local},
     config::Settings,
     directory::{Directory, Full, Publication},
@@ -25,8 +27,11 @@ use crate::{
 
 /// See the module's documentation.
 pub struct Node {
-    settings: Settings,
-    apps: Apps,
+    /// swapped whole by a reload
+    settings: ArcSwap<Settings>,
+    apps: ArcSwap<Apps>,
+    /// counts the reloads, so that a session sees with one look whether its app may have changed
+    version: AtomicU64,
     directory: Arc<Directory>,
     webhooks: Webhooks,
     broker: Box<dyn Broker>,
@@ -34,8 +39,6 @@ pub struct Node {
     is_draining: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
-    /// by app index
-    app_connections: Box<[AtomicUsize]>,
 }
 
 /// An event to be published to one channel.
@@ -64,7 +67,7 @@ pub struct Congested;
 /// A connection that is counted; dropped, it counts no longer (C-10).
 pub struct ConnectionPermit {
     node: Arc<Node>,
-    app: u32,
+    usage: Arc<AppUsage>,
 }
 
 impl Node {
@@ -72,16 +75,15 @@ impl Node {
     /// runtime that this is called in.
     pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
         let apps = Apps::new(settings.apps.clone());
-        let count = settings.apps.len();
-        let webhooks = Webhooks::start(&settings, &apps);
+        let webhooks = Webhooks::start(&settings.webhook, &apps);
         let directory = Arc::new(Directory::new(
             inboxes,
-            count,
             settings.hub.cached_events_max,
             webhooks.clone(),
         ));
         Node {
-            apps,
+            apps: ArcSwap::from_pointee(apps),
+            version: AtomicU64::new(1),
             broker: Box::new(Local::new(directory.clone())),
             directory,
             webhooks,
@@ -92,17 +94,49 @@ impl Node {
             is_draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
-            app_connections: (0..count).map(|_| AtomicUsize::new(0)).collect(),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
         }
     }
 
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// The settings in force. Don't keep them: a reload puts others in their place.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.settings.load()
     }
 
-    pub fn apps(&self) -> &Apps {
-        &self.apps
+    /// The apps in force.
+    pub fn apps(&self) -> Guard<Arc<Apps>> {
+        self.apps.load()
+    }
+
+    /// Grows with every reload, after the apps have changed. Never 0.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Puts new settings into force. Connections of apps that are gone or disabled are closed with 4001 or 4003 (C-38);
+    /// everything else goes on, and goes by the new settings from its next message or request on. What belongs to
+    /// listeners, workers and queues stays as it was at the start.
+    pub async fn reload(&self, settings: Settings) {
+        let apps = Arc::new(self.apps.load().succeeded_by(settings.apps.clone()));
+        let webhook = settings.webhook;
+        let before = self.apps.swap(apps.clone());
+        self.settings.store(Arc::new(settings));
+        self.version.fetch_add(1, Ordering::Release);
+        for app in before.iter() {
+            let reason = match apps.by_id(&app.id) {
+                None => CloseReason::AppDoesNotExist,
+                Some(app) if !app.enabled => CloseReason::AppDisabled,
+                Some(_) => continue,
+            };
+            self.close_app(app.index, reason);
+        }
+        self.webhooks.replace(&apps, &webhook).await;
+    }
+
+    fn close_app(&self, app: u32, reason: CloseReason) {
+        for inbox in self.directory.inboxes() {
+            inbox.push(Command::CloseApp { app, reason });
+        }
     }
 
     pub fn directory(&self) -> &Directory {
@@ -115,7 +149,7 @@ impl Node {
 
     /// Whether idempotency keys are looked at at all.
     pub fn answers_repeats(&self) -> bool {
-        !self.settings.publish.idempotency_window.is_zero()
+        !self.settings().publish.idempotency_window.is_zero()
     }
 
     /// The answers that publishers with idempotency keys were given.
@@ -144,7 +178,7 @@ impl Node {
         let Err(full) = self.broker.publish(&publication) else {
             return Ok(());
         };
-        let wait = self.settings.hub.publish_wait;
+        let wait = self.settings().hub.publish_wait;
         tokio::time::timeout(wait, self.publish_when_there_is_room(&publication, full))
             .await
             .map_err(|_| {
@@ -232,9 +266,7 @@ impl Node {
 
     /// Open connections of the app (H-9).
     pub fn connection_count(&self, app: &App) -> usize {
-        self.app_connections
-            .get(app.index as usize)
-            .map_or(0, |count| count.load(Ordering::Relaxed))
+        app.usage.connections.load(Ordering::Relaxed)
     }
 
     /// Open connections of all apps.
@@ -244,9 +276,7 @@ impl Node {
 
     /// Counts a new connection, or says which limit it breaks (C-8 #7 and #8).
     pub fn admit(self: &Arc<Self>, app: &App) -> Result<ConnectionPermit, CloseReason> {
-        let Some(of_app) = self.app_connections.get(app.index as usize) else {
-            return Err(CloseReason::AppDoesNotExist);
-        };
+        let of_app = &app.usage.connections;
         let quota = app
             .limits
             .connections_max
@@ -260,7 +290,7 @@ impl Node {
         }
         Ok(ConnectionPermit {
             node: self.clone(),
-            app: app.index,
+            usage: app.usage.clone(),
         })
     }
 
@@ -273,7 +303,7 @@ impl Node {
         self.is_draining.store(true, Ordering::Relaxed);
         for inbox in self.directory.inboxes() {
             inbox.push(Command::Drain {
-                over: self.settings.server.drain,
+                over: self.settings().server.drain,
             });
         }
     }
@@ -298,8 +328,6 @@ fn count_up(count: &AtomicUsize, max: usize) -> bool {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.node.connections.fetch_sub(1, Ordering::Relaxed);
-        if let Some(of_app) = self.node.app_connections.get(self.app as usize) {
-            of_app.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.usage.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }

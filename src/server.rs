@@ -6,6 +6,7 @@ mod http;
 pub mod limits;
 pub mod misdialed;
 mod proxy_protocol;
+mod reload;
 mod signals;
 mod wire;
 
@@ -21,7 +22,11 @@ use actix_rt::net::TcpStream;
 use actix_server::{Server, ServerHandle};
 
 use self::accept::Entrance;
-pub use self::{bind::BindError, signals::StopSignals};
+pub use self::{
+    bind::BindError,
+    reload::{ReloadSignal, reload_on},
+    signals::StopSignals,
+};
 use crate::{
     config::Settings,
     hub::{
@@ -76,11 +81,10 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
     let connections_max = limits::connections_max(settings.server.connections_max, files_max);
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
-    let service_node = node.clone();
     let entrance = Entrance {
         tls: None,
-        proxies: None,
-        timeout: node.settings().server.handshake_timeout,
+        takes_headers: false,
+        node: node.clone(),
     };
     let builder = Server::build();
     let stopping = builder.graceful_shutdown_signal();
@@ -90,12 +94,7 @@ pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> 
         .disable_signals()
         .shutdown_timeout(2)
         .listen("resound", listener, move || {
-            http::service::<TcpStream>(
-                service_node.clone(),
-                unclaimed.clone(),
-                entrance.clone(),
-                stopping.clone(),
-            )
+            http::service::<TcpStream>(unclaimed.clone(), entrance.clone(), stopping.clone())
         })?
         .run();
     let handle = server.handle();
@@ -127,7 +126,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pop()?;
-    let socket = &node.settings().socket;
+    let socket = node.settings().socket;
     let seconds = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     let limits = Limits {
         write_timeout_s: seconds(socket.write_timeout),

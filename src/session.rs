@@ -43,6 +43,8 @@ pub struct Session {
     link: Rc<Link>,
     key: SocketKey,
     app: Arc<App>,
+    /// the version of the settings that `app` is of; 0 = of some version, looked up with the first message
+    version: u64,
     /// the channels of this connection; on presence channels with the member's id
     subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
     signed_in: Option<Box<SignedIn>>,
@@ -77,6 +79,7 @@ impl Session {
             link,
             key,
             app,
+            version: 0,
             subscriptions: HashMap::new(),
             signed_in: None,
             refusal_logged_s: Cell::new(None),
@@ -96,6 +99,10 @@ impl Session {
 
     /// One message, from its text to its effects.
     fn handle(&mut self, text: &str) -> Result<(), ClientError> {
+        self.look_for_reload();
+        if self.link.phase() != Phase::Open {
+            return Ok(());
+        }
         self.count_message()?;
         match ClientMessage::parse(text)? {
             ClientMessage::Subscribe(request) => subscribe::subscribe(self, &request),
@@ -110,6 +117,21 @@ impl Session {
                 Ok(())
             }
             ClientMessage::Pong => Ok(()),
+        }
+    }
+
+    /// Goes by the settings of now. The hub closes the sockets of an app that is gone, but may have missed one that was
+    /// just being opened.
+    fn look_for_reload(&mut self) {
+        let version = self.node.version();
+        if version == self.version {
+            return;
+        }
+        self.version = version;
+        match self.node.apps().by_id(&self.app.id) {
+            Some(app) if app.enabled => self.app = app.clone(),
+            Some(_) => self.link.close(CloseReason::AppDisabled),
+            None => self.link.close(CloseReason::AppDoesNotExist),
         }
     }
 

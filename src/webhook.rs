@@ -5,31 +5,30 @@
 //! lanes, over HTTP. Nothing on this way can hold up whoever raised it.
 mod body;
 mod collector;
+mod endpoints;
 mod lane;
 mod queue;
 mod send;
 
 use crate::{
-    apps::{
-        App, Apps,
-        webhook::{EventType, Webhook},
-    },
-    config::Settings,
+    apps::{App, Apps, webhook::EventType},
+    config::WebhookSettings,
     protocol::{channel::ChannelName, event::EventData, socket_id::SocketId},
 };
+use arc_swap::ArcSwap;
 use collector::Collector;
-use queue::{Budget, Outlet};
-use send::Client;
+use endpoints::{Endpoints, Wanted};
+use queue::Budget;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
-    task::{AbortHandle, JoinSet},
+    task::AbortHandle,
     time::Instant,
 };
 
@@ -137,13 +136,13 @@ impl Counters {
 /// The handle to raise events with; cheap to clone. The default one has no endpoints and does nothing.
 #[derive(Clone, Default)]
 pub struct Webhooks {
-    /// `None` while no app has an endpoint
+    /// `None`: there are no endpoints and never will be
     inner: Option<Arc<Inner>>,
 }
 
 struct Inner {
-    /// by app index
-    endpoints: Vec<Vec<Arc<Webhook>>>,
+    /// of the settings in force
+    wanted: ArcSwap<Wanted>,
     inlet: mpsc::Sender<Message>,
     shared: Arc<Shared>,
     /// ends the collector and every lane
@@ -157,8 +156,9 @@ struct Shared {
     inlet: Budget,
     /// what the collector holds back
     held: AtomicUsize,
-    /// what waits for the endpoints
-    outlets: Vec<Arc<Budget>>,
+    /// what waits for each endpoint, also for those that the settings no longer have. Looked at when somebody asks what is
+    /// pending, and changed when settings are read: never while events pass.
+    outlets: Mutex<Vec<Weak<Budget>>>,
     started: Instant,
     /// when a drop was last logged, in milliseconds after the start; 0 = never
     drop_logged_ms: AtomicU64,
@@ -166,6 +166,8 @@ struct Shared {
 
 enum Message {
     Raised(Raised),
+    /// from now on other endpoints; what was raised before still goes to the old ones
+    Replace(Arc<Apps>, WebhookSettings),
     /// from now on hold nothing back
     Hurry,
 }
@@ -176,42 +178,24 @@ struct Raised {
 }
 
 impl Webhooks {
-    /// Spawns the delivery tasks on the tokio runtime it is called in. Apps without endpoints cost nothing.
-    pub fn start(settings: &Settings, apps: &Apps) -> Webhooks {
-        if apps.iter().all(|app| app.webhooks.is_empty()) {
-            return Webhooks::default();
-        }
-        let settings = &settings.webhook;
-        let budget = || Budget::new(settings.queue_events_max, settings.queue_bytes_max);
-        let count_of = |app: &Arc<App>| app.webhooks.len();
+    /// Spawns the delivery tasks on the tokio runtime it is called in.
+    pub fn start(settings: &WebhookSettings, apps: &Apps) -> Webhooks {
         let shared = Arc::new(Shared {
             counters: Counters::default(),
-            inlet: budget(),
+            inlet: Budget::new(settings.queue_events_max, settings.queue_bytes_max),
             held: AtomicUsize::new(0),
-            outlets: (0..apps.iter().map(count_of).sum())
-                .map(|_| Arc::new(budget()))
-                .collect(),
+            outlets: Mutex::default(),
             started: Instant::now(),
             drop_logged_ms: AtomicU64::new(0),
         });
-        let client = Client::new(settings);
-        let mut budgets = shared.outlets.iter();
-        let mut lanes = JoinSet::new();
-        let mut endpoints = Vec::new();
-        let mut outlets = Vec::new();
-        for app in apps.iter() {
-            let of_app = app.webhooks.iter().zip(&mut budgets).map(|(hook, budget)| {
-                lane::start(app, hook, budget, &client, settings, &shared, &mut lanes)
-            });
-            outlets.push(of_app.collect());
-            endpoints.push(app.webhooks.clone());
-        }
+        let mut endpoints = Endpoints::new(settings, shared.clone());
+        endpoints.replace(apps, settings);
         let (inlet, messages) = mpsc::channel(settings.queue_events_max);
         let collector = Collector::new(settings);
-        let collecting = collect(messages, collector, outlets, shared.clone(), lanes);
+        let collecting = collect(messages, collector, endpoints, shared.clone());
         Webhooks {
             inner: Some(Arc::new(Inner {
-                endpoints,
+                wanted: ArcSwap::from_pointee(endpoints::wanted(apps)),
                 inlet,
                 shared,
                 tasks: tokio::spawn(collecting).abort_handle(),
@@ -219,12 +203,24 @@ impl Webhooks {
         }
     }
 
+    /// Takes over the endpoints and settings of a reload, but for the size of the first queue. Events that were raised
+    /// before go where they would have gone.
+    pub async fn replace(&self, apps: &Arc<Apps>, settings: &WebhookSettings) {
+        let Some(inner) = &self.inner else {
+            return;
+        };
+        let message = Message::Replace(apps.clone(), *settings);
+        // Fails only after the stop.
+        if inner.inlet.send(message).await.is_ok() {
+            inner.wanted.store(Arc::new(endpoints::wanted(apps)));
+        }
+    }
+
     /// Whether the app has any endpoint: what is worth doing only for webhooks is not worth doing without one.
     pub fn is_wanted(&self, app: &App) -> bool {
         self.inner
             .as_ref()
-            .and_then(|inner| inner.endpoints.get(app.index as usize))
-            .is_some_and(|endpoints| !endpoints.is_empty())
+            .is_some_and(|inner| inner.wanted.load().contains_key(&app.index))
     }
 
     /// Tells the app's endpoints of an event, some time soon. Never blocks and never fails: over the queue's limit the event
@@ -240,7 +236,7 @@ impl Webhooks {
         }
     }
 
-    /// `None` while no app has an endpoint.
+    /// `None` where webhooks were never started.
     pub fn counters(&self) -> Option<&Counters> {
         self.inner.as_ref().map(|inner| &inner.shared.counters)
     }
@@ -277,9 +273,10 @@ impl Webhooks {
 
 impl Inner {
     fn raise(&self, app: u32, event: Event) {
-        let endpoints = self.endpoints.get(app as usize);
         let (kind, channel) = (event.kind(), event.channel());
-        let is_wanted = endpoints
+        let wanted = self.wanted.load();
+        let is_wanted = wanted
+            .get(&app)
             .is_some_and(|all| all.iter().any(|endpoint| endpoint.concerns(kind, channel)));
         if !is_wanted {
             return;
@@ -304,7 +301,25 @@ impl Shared {
         // in the order in which events move, so that none is missed on its way
         self.inlet.events()
             + self.held.load(Ordering::Acquire)
-            + self.outlets.iter().map(|b| b.events()).sum::<usize>()
+            + self
+                .outlets()
+                .iter()
+                .filter_map(Weak::upgrade)
+                .map(|b| b.events())
+                .sum::<usize>()
+    }
+
+    fn outlets(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Budget>>> {
+        self.outlets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on what is in this budget counts as pending.
+    fn watch(&self, budget: Budget) -> Arc<Budget> {
+        let budget = Arc::new(budget);
+        let mut outlets = self.outlets();
+        outlets.retain(|known| known.strong_count() > 0);
+        outlets.push(Arc::downgrade(&budget));
+        budget
     }
 
     fn dropped(&self, count: usize) {
@@ -329,13 +344,12 @@ impl Shared {
     }
 }
 
-/// The collector's task; owns the lanes. Ends when the last handle is gone and everything has been sent.
+/// The collector's task; owns the endpoints. Ends when the last handle is gone and everything has been sent.
 async fn collect(
     mut messages: mpsc::Receiver<Message>,
     mut collector: Collector,
-    outlets: Vec<Vec<Outlet>>,
+    mut endpoints: Endpoints,
     shared: Arc<Shared>,
-    lanes: JoinSet<()>,
 ) {
     let mut turn = Vec::new();
     let mut ready = Vec::new();
@@ -355,6 +369,13 @@ async fn collect(
                     bytes += event.bytes();
                     collector.take(app, event, now, &mut ready);
                 }
+                Message::Replace(apps, settings) => {
+                    for (app, event) in ready.drain(..) {
+                        endpoints.hand_out(app, event, now);
+                    }
+                    endpoints.replace(&apps, &settings);
+                    collector.configure(&settings);
+                }
                 Message::Hurry => collector.stop_holding(&mut ready),
             }
         }
@@ -364,27 +385,17 @@ async fn collect(
         }
         shared.held.store(collector.held(), Ordering::Release);
         for (app, event) in ready.drain(..) {
-            hand_out(&outlets, app, event, now, &shared);
+            endpoints.hand_out(app, event, now);
         }
         // last, so that no event is nowhere while `pending` looks
         shared.inlet.give_back(count, bytes);
     }
-    drop(outlets);
-    lanes.join_all().await;
+    endpoints.finish().await;
 }
 
 async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-fn hand_out(outlets: &[Vec<Outlet>], app: u32, event: Event, now: Instant, shared: &Shared) {
-    let event = Arc::new(event);
-    for outlet in outlets.get(app as usize).into_iter().flatten() {
-        if outlet.takes(&event) && !outlet.push(&event, now) {
-            shared.dropped(1);
-        }
     }
 }

@@ -6,7 +6,7 @@ use crate::{apps::App, config::Settings, server::Running};
 
 /// The text for standard output.
 pub fn text(running: &Running) -> String {
-    compose(running.node.settings(), running.address)
+    compose(&running.node.settings(), running.address)
 }
 
 fn compose(settings: &Settings, address: SocketAddr) -> String {

@@ -87,7 +87,8 @@ async fn check(request: HttpRequest, payload: Payload) -> Result<Signed, ApiErro
         .app_data::<web::Data<Node>>()
         .expect("the server registers its node with the routes");
     let app = find_app(node, &request)?;
-    let settings = &node.settings().server;
+    let settings = node.settings();
+    let settings = &settings.server;
     let body = read_body(
         payload,
         declared_length(&request),
@@ -124,8 +125,8 @@ fn find_app(node: &Node, request: &HttpRequest) -> Result<Arc<App>, ApiError> {
     if request.match_info().get("app_id").is_none() {
         let query = Query::parse(request.query_string());
         let key = query.get("auth_key").ok_or(RequestAuthError::MissingKey)?;
-        let app = node.apps().by_key(key);
-        return Ok(app.ok_or(RequestAuthError::UnknownKey)?.clone());
+        let app = node.apps().by_key(key).cloned();
+        return Ok(app.ok_or(RequestAuthError::UnknownKey)?);
     }
     let id = path_part(request, "app_id");
     match node.apps().by_id(&id) {

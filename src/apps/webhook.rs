@@ -82,7 +82,7 @@ const fn bit(kind: EventType) -> u8 {
 }
 
 /// One endpoint of an app. `Debug` shows neither headers nor the secret parts of the URL.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Webhook {
     /// http or https, with a host
     pub url: Url,

@@ -15,7 +15,7 @@ use crate::{
     protocol::signature::Secret,
 };
 use config::{Value, ValueKind};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 const DEVELOPMENT_ID: &str = "1001";
 const DEVELOPMENT_KEY: &str = "app-key";
@@ -186,7 +186,6 @@ fn check_unique(app: &Configured<'_>, others: &[Configured<'_>]) -> Result<(), C
 
 /// Gives an app its limits. `warnings` gets what can't be meant but isn't wrong.
 pub(super) fn build(
-    index: usize,
     configured: &Configured<'_>,
     defaults: &Section<'_>,
     allow_private_targets: bool,
@@ -210,7 +209,7 @@ pub(super) fn build(
         _ => true,
     };
     let app = App {
-        index: u32::try_from(index).unwrap_or(u32::MAX),
+        index: 0,
         id: configured.id.clone(),
         key: configured.key.clone(),
         secret: Secret::new(&configured.secret),
@@ -240,6 +239,7 @@ pub(super) fn build(
         subscription_count: subscription_count(&section)?,
         limits: limits(&section)?,
         webhooks: webhooks::read(&configured.id, configured.table, allow_private_targets)?,
+        usage: Arc::default(),
     };
     warnings.extend(message_too_small(&app, &section)?);
     Ok(app)

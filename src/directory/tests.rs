@@ -20,7 +20,7 @@ impl Scene {
         let (senders, inboxes) = (0..2).map(|_| inbox(depth_max)).unzip();
         let mut settings = config::from_toml("").expect("defaults");
         Scene {
-            directory: Directory::new(senders, 1, 64 * SHARDS, Webhooks::default()),
+            directory: Directory::new(senders, 64 * SHARDS, Webhooks::default()),
             inboxes,
             app: settings.apps.remove(0),
         }
@@ -277,7 +277,7 @@ fn s20_s21_cached_events_outlive_their_subscribers_but_not_their_time() {
 
 #[test]
 fn cached_events_are_limited_and_the_oldest_goes_first() {
-    let directory = Directory::new(Vec::new(), 1, SHARDS, Webhooks::default());
+    let directory = Directory::new(Vec::new(), SHARDS, Webhooks::default());
     let now = Instant::now();
     let names: Vec<ChannelKey> = (0..1000).map(|n| key(&format!("cache-{n}"))).collect();
     for channel in &names {

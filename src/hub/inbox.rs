@@ -49,6 +49,8 @@ pub enum Command {
         position: Position,
         reason: CloseReason,
     },
+    /// Close every socket of an app.
+    CloseApp { app: u32, reason: CloseReason },
     /// Close every socket with 4200, spread over this time (C-34).
     Drain { over: Duration },
 }

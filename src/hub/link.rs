@@ -39,6 +39,8 @@ pub enum Phase {
 /// One socket as the hub sees it. The connection future holds it with its concrete transport; the hub behind `dyn`.
 pub struct Link<T: ?Sized = dyn Transport> {
     socket_id: SocketId,
+    /// the app's index; `None` for a peer that is refused
+    app: Option<u32>,
     outbox_bytes_max: usize,
     outbox: RefCell<Outbox>,
     phase: Cell<Phase>,
@@ -57,12 +59,14 @@ impl<T: Transport> Link<T> {
     pub fn new(
         io: T,
         socket_id: SocketId,
+        app: Option<u32>,
         keep_alive: KeepAlive,
         outbox_bytes_max: usize,
         now_s: u32,
     ) -> Rc<Link<T>> {
         Rc::new(Link {
             socket_id,
+            app,
             outbox_bytes_max,
             outbox: RefCell::default(),
             phase: Cell::new(Phase::Open),
@@ -79,6 +83,10 @@ impl<T: Transport> Link<T> {
 impl<T: Transport + ?Sized> Link<T> {
     pub fn socket_id(&self) -> SocketId {
         self.socket_id
+    }
+
+    pub fn app(&self) -> Option<u32> {
+        self.app
     }
 
     pub fn phase(&self) -> Phase {
@@ -266,7 +274,7 @@ mod tests {
     /// A link with room for 1000 bytes to a peer whose socket takes so many; both ends are returned.
     fn link(socket_bytes: usize) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(socket_bytes);
-        let link = Link::new(ours, SocketId::new(1, 1), KEEP_ALIVE, 1000, 0);
+        let link = Link::new(ours, SocketId::new(1, 1), None, KEEP_ALIVE, 1000, 0);
         link.set_task(Waker::noop());
         (link, theirs)
     }

@@ -23,6 +23,11 @@ impl Secret {
         Secret { hmac }
     }
 
+    /// Whether both sign alike.
+    pub fn is_same(&self, other: &Secret) -> bool {
+        other.verify(b"", &self.sign(b""))
+    }
+
     /// lower-case hex
     pub fn sign(&self, text: &[u8]) -> String {
         let mac = self.hmac.clone().chain_update(text);

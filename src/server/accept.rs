@@ -1,10 +1,9 @@
 //! What every accepted connection goes through before HTTP: a PROXY protocol header where one is due, then TLS where it is
 //! spoken. All of it within the handshake timeout.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Buf, BytesMut};
-use ipnet::IpNet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
@@ -13,7 +12,7 @@ use super::{
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
-use crate::peer::Peer;
+use crate::{node::Node, peer::Peer};
 
 /// What rustls may hold back for a peer that takes nothing, besides the outbox: two records.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
@@ -25,10 +24,9 @@ const OPENING_BYTES: usize = 1024;
 #[derive(Clone)]
 pub struct Entrance {
     pub tls: Option<TlsAcceptor>,
-    /// peers that must send a PROXY protocol header; `None` = nobody may
-    pub proxies: Option<Arc<[IpNet]>>,
-    /// for all of this, and then for the head of each request
-    pub timeout: Duration,
+    /// trusted proxies must send a PROXY protocol header; otherwise nobody may
+    pub takes_headers: bool,
+    pub node: Arc<Node>,
 }
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
@@ -40,17 +38,17 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     };
     if entrance.tls.is_none() && !entrance.expects_header(&peer) {
         let early = bytes::Bytes::new();
-        return Some(Wire::plain(raw, early, peer, entrance.timeout));
+        return Some(Wire::plain(raw, early, peer, entrance.timeout()));
     }
     let introduced = Box::pin(introduce(entrance, raw, peer));
-    match tokio::time::timeout(entrance.timeout, introduced).await {
+    match tokio::time::timeout(entrance.timeout(), introduced).await {
         Ok(wire) => wire,
         Err(_) => {
             misdialed::count(&COUNTS.tls_handshakes_failed);
             tracing::info!(
                 peer = %Shown(&peer),
                 "cut a connection that was not ready after {} s (server.handshake_timeout_s): no {} came",
-                entrance.timeout.as_secs(),
+                entrance.timeout().as_secs(),
                 match entrance.tls {
                     Some(_) => "complete TLS handshake",
                     None => "PROXY protocol header",
@@ -64,15 +62,18 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
 impl Entrance {
     /// Peers on a Unix socket are trusted like those in the list.
     fn expects_header(&self, peer: &Peer) -> bool {
-        let is_trusted = |ip: IpAddr, proxies: &[IpNet]| {
-            let ip = ip.to_canonical();
-            proxies.iter().any(|network| network.contains(&ip))
+        let is_trusted = |address: SocketAddr| {
+            let ip = address.ip().to_canonical();
+            let settings = self.node.settings();
+            let mut proxies = settings.server.trusted_proxies.iter();
+            proxies.any(|network| network.contains(&ip))
         };
-        match (&self.proxies, peer.address) {
-            (None, _) => false,
-            (Some(_), None) => true,
-            (Some(proxies), Some(address)) => is_trusted(address.ip(), proxies),
-        }
+        self.takes_headers && peer.address.is_none_or(is_trusted)
+    }
+
+    /// For all that comes before HTTP, and then for the head of each request.
+    fn timeout(&self) -> Duration {
+        self.node.settings().server.handshake_timeout
     }
 }
 
@@ -87,7 +88,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
         };
     }
     let Some(tls) = &entrance.tls else {
-        return Some(Wire::plain(raw, early.freeze(), peer, entrance.timeout));
+        return Some(Wire::plain(raw, early.freeze(), peer, entrance.timeout()));
     };
     if early.is_empty() && !read_more(&mut raw, &mut early).await {
         return None;
@@ -103,7 +104,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
     match handshake.await {
         Ok(stream) => {
             peer.is_tls = true;
-            Some(Wire::tls(stream, peer, entrance.timeout))
+            Some(Wire::tls(stream, peer, entrance.timeout()))
         }
         Err(error) => {
             misdialed::count(&COUNTS.tls_handshakes_failed);

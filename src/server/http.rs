@@ -30,12 +30,11 @@ type Upgrading = (Request, Framed<Wire, Codec>);
 
 /// Serves the connections of one listener on one worker.
 pub(super) fn service<I: Into<Raw> + 'static>(
-    node: Arc<Node>,
     unclaimed: Unclaimed,
     entrance: Entrance,
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<I, Config = (), Response = (), Error = (), InitError = ()> {
-    let http = http(node, unclaimed, stopping);
+    let http = http(entrance.node.clone(), unclaimed, stopping);
     let entrance = Rc::new(entrance);
     fn_factory(move || {
         let entrance = entrance.clone();

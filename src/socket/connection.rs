@@ -310,7 +310,7 @@ mod tests {
     ) -> (Connection<DuplexStream, Listener>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1024);
         let hub = Hub::new(WorkerId(0), LIMITS);
-        let link = Link::new(ours, SocketId::new(1, 1), KEEP_ALIVE, 65_536, 0);
+        let link = Link::new(ours, SocketId::new(1, 1), None, KEEP_ALIVE, 65_536, 0);
         let key = hub.add(link.clone());
         let listener = Some(Listener { is_ready });
         let reader = FrameReader::new(1024);

@@ -204,16 +204,11 @@ fn admit(node: &Arc<Node>, request: &Request) -> Result<Admission, CloseReason> 
     let admission = app_key(uri.path(), &node.settings().server.path)
         .ok_or(CloseReason::PathNotFound)
         .and_then(|key| {
-            let app = node
-                .apps()
-                .by_key(&key)
-                .ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, app, request)?;
-            let permit = node.admit(app)?;
-            Ok(Admission {
-                app: app.clone(),
-                permit,
-            })
+            let app = node.apps().by_key(&key).cloned();
+            let app = app.ok_or(CloseReason::AppDoesNotExist)?;
+            check_app(node, &app, request)?;
+            let permit = node.admit(&app)?;
+            Ok(Admission { app, permit })
         });
     if let Err(reason) = &admission {
         tracing::info!(
@@ -255,7 +250,8 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// into an endless loop of reconnects.
 fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
     let is_trusted = |ip: IpAddr| {
-        let proxies = &node.settings().server.trusted_proxies;
+        let settings = node.settings();
+        let proxies = &settings.server.trusted_proxies;
         proxies.iter().any(|network| network.contains(&ip))
     };
     // Who connects over a Unix socket is a proxy on this machine.
@@ -328,6 +324,7 @@ fn open<T: Transport + 'static>(
     let link = Link::new(
         io,
         random_socket_id(),
+        app.map(|app| app.index),
         keep_alive,
         outbox_bytes_max,
         hub.now_s(),

@@ -54,6 +54,12 @@ impl Collector {
         }
     }
 
+    /// Takes over new settings. What is held back already keeps its time.
+    pub(super) fn configure(&mut self, settings: &WebhookSettings) {
+        self.removal_delay = settings.removal_delay;
+        self.cache_miss_interval = settings.cache_miss_interval;
+    }
+
     /// Events held back.
     pub(super) fn held(&self) -> usize {
         self.held.len()

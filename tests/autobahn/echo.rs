@@ -90,6 +90,7 @@ async fn upgrade(
     let link = Link::new(
         parts.io,
         SocketId::new(1, 1),
+        None,
         keep_alive,
         OUTBOX_BYTES_MAX,
         hub.now_s(),

@@ -10,7 +10,10 @@ use resound::{
 };
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -35,7 +38,7 @@ fn endpoint(url: &str) -> String {
 }
 
 fn start(settings: &Settings) -> Webhooks {
-    Webhooks::start(settings, &Apps::new(settings.apps.clone()))
+    Webhooks::start(&settings.webhook, &Apps::new(settings.apps.clone()))
 }
 
 /// One endpoint, quick.
@@ -500,13 +503,52 @@ async fn at_a_stop_patience_ends() {
 }
 
 #[tokio::test]
-async fn apps_without_endpoints_cost_nothing() {
+async fn apps_without_endpoints_raise_nothing() {
     let settings = settings("", &[]);
     let webhooks = start(&settings);
     assert!(!webhooks.is_wanted(&settings.apps[0]));
-    assert!(webhooks.counters().is_none());
     webhooks.raise_for(0, occupied("room"));
     webhooks.raise_for(77, occupied("room"));
     assert_eq!(webhooks.pending(), 0);
     webhooks.flush(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_reload_replaces_endpoints_between_two_events_and_keeps_those_that_stay() {
+    let (mut stays, mut gone, mut new) = (
+        Receiver::start([Answer::Status(500)]).await,
+        Receiver::start([Answer::Status(500)]).await,
+        Receiver::start([]).await,
+    );
+    let before = settings(QUICK, &[endpoint(&gone.url()), endpoint(&stays.url())]);
+    let webhooks = start(&before);
+    raise_counts(&webhooks, "room", 3);
+    let after = settings(QUICK, &[endpoint(&stays.url()), endpoint(&new.url())]);
+    let apps = Apps::new(before.apps.clone()).succeeded_by(after.apps.clone());
+    webhooks.replace(&Arc::new(apps), &after.webhook).await;
+    webhooks.raise_for(0, count("room", 4));
+
+    let number = |n: u32| format!("subscription_count room {n}");
+    let expect = async |receiver: &mut Receiver, numbers: &[u32]| {
+        for wanted in numbers {
+            assert_eq!(receiver.next().await.events(), [number(*wanted)]);
+        }
+    };
+    // the failed first request is repeated, by the same lane, before what follows
+    expect(&mut stays, &[1, 1, 2, 3, 4]).await;
+    expect(&mut gone, &[1, 1, 2, 3]).await;
+    expect(&mut new, &[4]).await;
+    all_done(&webhooks).await;
+    assert!(stays.is_silent() && gone.is_silent() && new.is_silent());
+
+    // no endpoints at all, and then one again
+    let none = settings(QUICK, &[]);
+    let apps = Arc::new(Apps::new(none.apps.clone()));
+    webhooks.replace(&apps, &none.webhook).await;
+    assert!(!webhooks.is_wanted(&none.apps[0]));
+    webhooks.raise_for(0, count("room", 5));
+    let apps = Arc::new(Apps::new(after.apps.clone()));
+    webhooks.replace(&apps, &after.webhook).await;
+    webhooks.raise_for(0, count("room", 6));
+    expect(&mut new, &[6]).await;
 }

@@ -26,8 +26,8 @@ fn channel_data(channel: &str) -> Option<String> {
 }
 
 fn channel_count(server: &Server) -> usize {
-    let app = server.node.apps().by_id("3").unwrap();
-    server.node.channels(app, "").len()
+    let app = server.node.apps().by_id("3").cloned().unwrap();
+    server.node.channels(&app, "").len()
 }
 
 #[tokio::test]
@@ -414,8 +414,8 @@ async fn s14_again_is_success_and_changes_nothing() {
     let again = client.subscribe("presence-cache-room", member("2")).await;
     assert_eq!(again["presence"]["count"], 2);
     client.expect(event).await;
-    let app = server.node.apps().by_id("3").unwrap();
-    let (_, occupancy) = server.node.channels(app, "presence-").remove(0);
+    let app = server.node.apps().by_id("3").cloned().unwrap();
+    let (_, occupancy) = server.node.channels(&app, "presence-").remove(0);
     assert_eq!((occupancy.subscription_count, occupancy.user_count), (2, 2));
 
     // with a wrong signature it is refused, with another id too, and the old subscription stays

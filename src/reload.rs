@@ -1,0 +1,206 @@
+//! A reload: the settings are read anew and checked as a whole; if they are good, what can change while serving is put
+//! into force, and what changed is told. Settings of listeners, workers and queues keep their values until the next start.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    apps::App,
+    config::{ConfigError, Setting, Settings},
+    log,
+    node::Node,
+};
+
+/// Settings that are used up at the start: these, and all below those that end with a dot.
+const AT_START: [&str; 12] = [
+    "server.host",
+    "server.port",
+    "server.path",
+    "server.workers",
+    "server.connections_max",
+    "server.keep_alive_s",
+    "socket.write_timeout_s",
+    "socket.close_timeout_s",
+    "hub.inbox_depth_max",
+    "hub.cached_events_max",
+    "publish.",
+    "log.format",
+];
+
+/// What a reload changes, a sentence each.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// in force from now on
+    pub now: Vec<String>,
+    /// in force from the next start on
+    pub at_next_start: Vec<String>,
+}
+
+/// Puts the settings that `load` reads into force. If they can't be used nothing changes.
+pub async fn reload(
+    node: &Node,
+    load: impl FnOnce() -> Result<Settings, ConfigError>,
+) -> Result<Changes, ConfigError> {
+    let mut settings = load()?;
+    let changes = {
+        let before = node.settings();
+        let changes = compare(&before, &settings);
+        keep_what_belongs_to_the_start(&before, &mut settings);
+        changes
+    };
+    log::change_level(&settings.log);
+    node.reload(settings).await;
+    Ok(changes)
+}
+
+/// What differs between two versions of the settings. Secrets are named, never shown.
+pub fn compare(before: &Settings, after: &Settings) -> Changes {
+    let mut changes = Changes::default();
+    let (old, new) = (by_key(&before.listing), by_key(&after.listing));
+    for (key, value) in &new {
+        match old.get(key) {
+            Some(before) if before != value => {
+                let list = if is_used_up_at_start(key) {
+                    &mut changes.at_next_start
+                } else {
+                    &mut changes.now
+                };
+                list.push(format!("{key} is {value}, it was {before}"));
+            }
+            None if !is_of_new_app(key, before) => changes.now.push(format!("{key} is {value}")),
+            _ => {}
+        }
+    }
+    for key in old.keys() {
+        if !new.contains_key(key) && !is_of_new_app(key, after) {
+            changes.now.push(format!("{key} is no longer set"));
+        }
+    }
+    compare_apps(&before.apps, &after.apps, &mut changes.now);
+    changes
+}
+
+fn by_key(listing: &[Setting]) -> BTreeMap<&str, &str> {
+    let entries = listing.iter().map(|line| (&*line.key, &*line.value));
+    entries.collect()
+}
+
+fn is_used_up_at_start(key: &str) -> bool {
+    AT_START.iter().any(|name| match name.strip_suffix('.') {
+        Some(section) => key.split_once('.').is_some_and(|(of, _)| of == section),
+        None => key == *name,
+    })
+}
+
+/// Whether the key is of an app that those settings don't have: one sentence about the app says it all.
+fn is_of_new_app(key: &str, settings: &Settings) -> bool {
+    key.starts_with("apps.")
+        && !settings.apps.iter().any(|app| {
+            let rest = key.strip_prefix("apps.");
+            let rest = rest.and_then(|rest| rest.strip_prefix(app.id.as_str()));
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        })
+}
+
+/// What the listing can't show: who comes and goes, and what is secret.
+fn compare_apps(before: &[App], after: &[App], changes: &mut Vec<String>) {
+    for app in after {
+        let Some(old) = before.iter().find(|old| old.id == app.id) else {
+            changes.push(format!("app {} is new", app.id));
+            continue;
+        };
+        if !old.secret.is_same(&app.secret) {
+            changes.push(format!("apps.{}.secret is another", app.id));
+        }
+        if old.webhooks != app.webhooks {
+            changes.push(format!("apps.{}.webhooks are others", app.id));
+        }
+    }
+    let gone = before
+        .iter()
+        .filter(|old| !after.iter().any(|app| app.id == old.id));
+    changes.extend(gone.map(|app| format!("app {} is gone", app.id)));
+}
+
+/// What the parts that were made at the start go by must not look changed to the others.
+fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
+    let server = before.server.clone();
+    after.server.host = server.host;
+    after.server.port = server.port;
+    after.server.path = server.path;
+    after.server.workers = server.workers;
+    after.server.connections_max = server.connections_max;
+    after.server.keep_alive = server.keep_alive;
+    after.socket.write_timeout = before.socket.write_timeout;
+    after.socket.close_timeout = before.socket.close_timeout;
+    after.hub.inbox_depth_max = before.hub.inbox_depth_max;
+    after.hub.cached_events_max = before.hub.cached_events_max;
+    after.publish = before.publish;
+    after.log.format = before.log.format;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_toml;
+
+    const APP: &str = "[[apps]]\nid = \"7\"\nkey = \"k\"\nsecret = \"hunter2\"\n";
+
+    fn check(before: &str, after: &str, now: &[&str], at_next_start: &[&str]) {
+        let settings = |text: &str| from_toml(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let changes = compare(&settings(before), &settings(after));
+        assert_eq!(changes.now, now, "{after}");
+        assert_eq!(changes.at_next_start, at_next_start, "{after}");
+    }
+
+    #[test]
+    fn what_changed_is_named() {
+        check(APP, APP, &[], &[]);
+        check(
+            APP,
+            &format!("{APP}[app_defaults]\nconnections_max = 5\n[log]\nlevel = \"debug\""),
+            &[
+                "app_defaults.connections_max is 5, it was 0",
+                "log.level is \"debug\", it was \"info\"",
+            ],
+            &[],
+        );
+        check(
+            APP,
+            &format!("{APP}[server]\nport = 9\ndrain_s = 7\n[publish]\nidempotency_window_s = 1"),
+            &["server.drain_s is 7, it was 5"],
+            &[
+                "publish.idempotency_window_s is 1, it was 120",
+                "server.port is 9, it was 8080",
+            ],
+        );
+    }
+
+    #[test]
+    fn apps_come_and_go_and_change_their_secrets() {
+        let other = APP.replace('7', "70").replace("\"k\"", "\"k2\"");
+        check(APP, &format!("{APP}{other}"), &["app 70 is new"], &[]);
+        check(&format!("{APP}{other}"), APP, &["app 70 is gone"], &[]);
+        check(
+            APP,
+            &APP.replace("hunter2", "hunter3"),
+            &["apps.7.secret is another"],
+            &[],
+        );
+        check(
+            APP,
+            &format!("{APP}enabled = false"),
+            &["apps.7.enabled is false"],
+            &[],
+        );
+        check(
+            &format!(
+                "{APP}webhooks = [{{ url = \"https://a.example/\", headers = {{ T = \"1\" }} }}]"
+            ),
+            &format!(
+                "{APP}webhooks = [{{ url = \"https://a.example/\", headers = {{ T = \"2\" }} }}]"
+            ),
+            &["apps.7.webhooks are others"],
+            &[],
+        );
+    }
+}
