@@ -6,14 +6,18 @@ mod apps;
 mod error;
 mod laravel;
 mod layers;
+mod listeners;
 mod section;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod variables;
 mod webhooks;
 
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
+pub use listeners::{Listeners, Stopping};
+pub use tls::TlsSettings;
 
 use crate::{
     apps::App,
@@ -32,6 +36,7 @@ use std::{
 #[derive(Debug)]
 pub struct Settings {
     pub server: ServerSettings,
+    pub tls: TlsSettings,
     pub socket: SocketSettings,
     pub hub: HubSettings,
     pub publish: PublishSettings,
@@ -75,6 +80,8 @@ pub struct ServerSettings {
     pub handshake_timeout: Duration,
     pub keep_alive: Duration,
     pub drain: Duration,
+    pub stopping: Stopping,
+    pub listeners: Listeners,
     /// peers whose X-Forwarded-* headers are believed
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }
@@ -140,6 +147,10 @@ pub struct Overrides {
     pub port: Option<String>,
     pub path: Option<String>,
     pub debug: bool,
+    /// whose certificate is looked for
+    pub hostname: Option<String>,
+    /// no certificate at all, whatever other sources say
+    pub no_tls: bool,
 }
 
 /// Reads and checks every setting. Fails with a sentence that names the setting, its source and what is allowed.
@@ -151,7 +162,9 @@ pub fn load(
         Some(path) => layers::file(path)?,
         None => Layer::default(),
     };
-    assemble(file, overrides, variables)
+    let mut settings = assemble(file, overrides, variables)?;
+    settings.tls.know_surroundings(variables);
+    Ok(settings)
 }
 
 /// Settings from TOML text alone, without file, variables or options: for tests and for embedding the server.
@@ -202,6 +215,15 @@ fn option_layer(overrides: &Overrides) -> Layer {
     if overrides.debug {
         layer.set("log.level", "debug", "option --debug");
     }
+    if let Some(hostname) = &overrides.hostname {
+        layer.set("tls.hostname", hostname.as_str(), "option --hostname");
+    }
+    if overrides.no_tls {
+        for key in ["tls.certificate", "tls.key"] {
+            layer.set(key, "", "option --no-tls");
+        }
+        layer.set("tls.auto", false, "option --no-tls");
+    }
     layer
 }
 
@@ -211,7 +233,12 @@ fn check(
     mut warnings: Vec<String>,
 ) -> Result<Settings, ConfigError> {
     let configured = apps::collect(settings, app_variables)?;
-    let server = server_settings(&Section::new(settings, "server"), &configured)?;
+    let server = server_settings(
+        &Section::new(settings, "server"),
+        &configured,
+        &mut warnings,
+    )?;
+    let tls = tls::settings(&Section::new(settings, "tls"))?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
@@ -232,6 +259,7 @@ fn check(
         is_development: configured.iter().all(apps::Configured::is_published),
         apps: built,
         server,
+        tls,
         socket,
         hub,
         publish,
@@ -245,10 +273,13 @@ fn check(
 fn server_settings(
     section: &Section<'_>,
     configured: &[apps::Configured<'_>],
+    warnings: &mut Vec<String>,
 ) -> Result<ServerSettings, ConfigError> {
     let workers = section.usize("workers", 0..=1_024)?;
     let connections_max = section.usize("connections_max", 0..=u32::MAX.into())?;
     let port = section.integer("port", 0..=u16::MAX.into())?;
+    let drain = section.seconds("drain_s", 0..=3_600)?;
+    let is_published = configured.iter().any(apps::Configured::is_published);
     Ok(ServerSettings {
         host: host(section, configured)?,
         port: u16::try_from(port).unwrap_or(u16::MAX),
@@ -261,7 +292,9 @@ fn server_settings(
         request_bytes_max: section.usize("request_bytes_max", 1_024..=apps::BYTES_MAX)?,
         handshake_timeout: section.seconds("handshake_timeout_s", 1..=600)?,
         keep_alive: section.seconds("keep_alive_s", 1..=86_400)?,
-        drain: section.seconds("drain_s", 0..=3_600)?,
+        drain,
+        stopping: listeners::stopping(section, drain, warnings)?,
+        listeners: listeners::listeners(section, is_published)?,
         trusted_proxies: trusted_proxies(section)?,
     })
 }

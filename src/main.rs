@@ -41,7 +41,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 
 fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     log::init(&settings.log).map_err(|error| error.to_string())?;
-    for warning in settings.warnings.iter().chain(&cli.options.warnings()) {
+    for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let (files_max, warning) = limits::raise_file_limit();
