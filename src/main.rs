@@ -21,8 +21,19 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("resound: {error}");
-            ExitCode::FAILURE
+            exit_code(error.as_ref())
         }
+    }
+}
+
+/// What a process manager is told: with these settings another start ends the same way, or it may not.
+fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
+    /// EX_CONFIG
+    const CONFIGURATION: u8 = 78;
+    let is_start = |error: &server::StartError| error.is_configuration();
+    match error.downcast_ref().is_some_and(is_start) || error.is::<config::ConfigError>() {
+        true => ExitCode::from(CONFIGURATION),
+        false => ExitCode::FAILURE,
     }
 }
 
@@ -50,10 +61,11 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let log_format = settings.log.format;
+    let inherited = server::Inherited::from_environment().map_err(server::StartError::from)?;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
         let reload_signal = server::ReloadSignal::listen()?;
-        let running = server::start(settings, files_max)?;
+        let running = server::start_with(settings, files_max, inherited)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             "listening on {}",

@@ -6,6 +6,9 @@ use std::{
     time::Duration,
 };
 
+/// Connections need not be closed more slowly than this for the sake of those who have to take them back.
+const SPREAD_PER_CONNECTION: Duration = Duration::from_millis(10);
+
 /// Ways in besides `server.host` and `server.port`, and what is expected there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listeners {
@@ -30,14 +33,13 @@ pub struct Stopping {
 }
 
 impl Stopping {
-    /// How long closing this many connections takes. `spread`: `server.drain_s`.
+    /// How long closing this many connections takes. `spread`: `server.drain_s`, of which few connections don't need
+    /// all.
     pub fn time_for(&self, connections: usize, spread: Duration) -> Duration {
+        let connections = u32::try_from(connections).unwrap_or(u32::MAX);
         match self.rate_per_s {
-            None => spread,
-            Some(rate) => {
-                let connections = u32::try_from(connections).unwrap_or(u32::MAX);
-                Duration::from_secs_f64(f64::from(connections) / f64::from(rate))
-            }
+            None => spread.min(SPREAD_PER_CONNECTION.saturating_mul(connections)),
+            Some(rate) => Duration::from_secs_f64(f64::from(connections) / f64::from(rate)),
         }
     }
 }
@@ -169,7 +171,9 @@ mod tests {
         assert_eq!(stopping.time_for(50, spread), Duration::from_millis(500));
         assert_eq!(stopping.time_for(0, spread), Duration::ZERO);
         let stopping = server("").expect("settings").stopping;
-        assert_eq!(stopping.time_for(50, spread), spread);
+        assert_eq!(stopping.time_for(5_000, spread), spread);
+        assert_eq!(stopping.time_for(50, spread), Duration::from_millis(500));
+        assert_eq!(stopping.time_for(usize::MAX, spread), spread);
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What every accepted connection goes through before HTTP: a PROXY protocol header where one is due, then TLS where it is
 //! spoken. All of it within the handshake timeout.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,6 +32,8 @@ pub struct Entrance {
     /// trusted proxies must send a PROXY protocol header; otherwise nobody may
     pub takes_headers: bool,
     pub node: Arc<Node>,
+    /// connections on which no request has come yet
+    pub silent: Arc<AtomicUsize>,
 }
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
@@ -38,7 +45,7 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     };
     if entrance.tls.is_none() && !entrance.expects_header(&peer) {
         let early = bytes::Bytes::new();
-        return Some(Wire::plain(raw, early, peer, entrance.timeout()));
+        return Some(Wire::plain(raw, early, peer, entrance));
     }
     let introduced = Box::pin(introduce(entrance, raw, peer));
     match tokio::time::timeout(entrance.timeout(), introduced).await {
@@ -72,7 +79,7 @@ impl Entrance {
     }
 
     /// For all that comes before HTTP, and then for the head of each request.
-    fn timeout(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         self.node.settings().server.handshake_timeout
     }
 }
@@ -88,7 +95,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
         };
     }
     let Some(tls) = &entrance.tls else {
-        return Some(Wire::plain(raw, early.freeze(), peer, entrance.timeout()));
+        return Some(Wire::plain(raw, early.freeze(), peer, entrance));
     };
     if early.is_empty() && !read_more(&mut raw, &mut early).await {
         return None;
@@ -104,7 +111,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
     match handshake.await {
         Ok(stream) => {
             peer.is_tls = true;
-            Some(Wire::tls(stream, peer, entrance.timeout()))
+            Some(Wire::tls(stream, peer, entrance))
         }
         Err(error) => {
             misdialed::count(&COUNTS.tls_handshakes_failed);

@@ -7,6 +7,9 @@ use ppp::{HeaderResult, PartialResult, v1, v2};
 /// The longest header that is read. Version 2 allows 64 KiB, but addresses and what proxies add take a few hundred bytes.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// The longest line of version 1, with its end.
+const V1_BYTES_MAX: usize = 107;
+
 /// The type of the entry in which a version 2 header tells of TLS, and the bit in it that says the client spoke it.
 const TLV_SSL: u8 = 0x20;
 const CLIENT_SSL: u8 = 0x01;
@@ -46,6 +49,12 @@ pub fn read(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     };
     if !is_begun(b"PROXY ") && !is_begun(v2::PROTOCOL_PREFIX) {
         return Err(HeaderError::Missing);
+    }
+    if bytes[0] == b'P' && !bytes.windows(2).any(|end| end == b"\r\n") {
+        return match bytes.len() < V1_BYTES_MAX {
+            true => Ok(None),
+            false => Err(HeaderError::TooLong),
+        };
     }
     let parsed = HeaderResult::parse(bytes);
     if parsed.is_incomplete() {

@@ -8,6 +8,10 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -22,7 +26,10 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::misdialed::{self, LastWords, Opening};
+use super::{
+    accept::Entrance,
+    misdialed::{self, LastWords, Opening},
+};
 use crate::peer::Peer;
 
 /// What a listener accepts.
@@ -89,6 +96,24 @@ pub struct Visit {
     is_in_request: Cell<bool>,
     /// the connection to be served anew from its next bytes on
     again: RefCell<Option<Wire>>,
+    /// until the first request
+    silent: RefCell<Option<Silent>>,
+}
+
+/// Counts a connection that has said nothing yet.
+struct Silent(Arc<AtomicUsize>);
+
+impl Silent {
+    fn of(count: &Arc<AtomicUsize>) -> Silent {
+        count.fetch_add(1, Ordering::Relaxed);
+        Silent(count.clone())
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Visit {
@@ -100,6 +125,7 @@ impl Visit {
     pub fn begin_request(self: &Rc<Visit>) -> InRequest {
         self.requests.set(self.requests.get().wrapping_add(1));
         self.is_in_request.set(true);
+        self.silent.replace(None);
         InRequest(self.clone())
     }
 
@@ -146,28 +172,28 @@ struct Http {
 }
 
 impl Wire {
-    /// A connection without TLS. `early`: bytes that were read already. `head_timeout`: how long the head of a request may
-    /// take.
-    pub fn plain(raw: Raw, early: Bytes, peer: Peer, head_timeout: Duration) -> Wire {
-        Wire::new(Stream::Raw(raw), early, peer, head_timeout)
+    /// A connection without TLS. `early`: bytes that were read already.
+    pub fn plain(raw: Raw, early: Bytes, peer: Peer, entrance: &Entrance) -> Wire {
+        Wire::new(Stream::Raw(raw), early, peer, entrance)
     }
 
     /// A connection whose TLS handshake is done.
-    pub fn tls(stream: TlsStream<Early>, peer: Peer, head_timeout: Duration) -> Wire {
+    pub fn tls(stream: TlsStream<Early>, peer: Peer, entrance: &Entrance) -> Wire {
         let stream = Stream::Tls(Box::new(stream));
-        let mut wire = Wire::new(stream, Bytes::new(), peer, head_timeout);
+        let mut wire = Wire::new(stream, Bytes::new(), peer, entrance);
         if let Some(http) = &mut wire.http {
             http.is_fresh = false;
         }
         wire
     }
 
-    fn new(stream: Stream, early: Bytes, peer: Peer, head_timeout: Duration) -> Wire {
+    fn new(stream: Stream, early: Bytes, peer: Peer, entrance: &Entrance) -> Wire {
         let visit = Rc::new(Visit {
             peer,
             requests: Cell::new(0),
             is_in_request: Cell::new(false),
             again: RefCell::new(None),
+            silent: RefCell::new(Some(Silent::of(&entrance.silent))),
         });
         Wire {
             stream,
@@ -178,7 +204,7 @@ impl Wire {
                 is_socket: false,
                 requests_seen: 0,
                 head_since: None,
-                head_timeout,
+                head_timeout: entrance.timeout(),
                 timer: None,
                 is_timer_set: false,
             })),

@@ -100,7 +100,7 @@ struct Refusal {
 }
 
 fn check_handshake(node: &Node, request: &Request) -> Result<(), Refusal> {
-    if node.is_draining() {
+    if node.is_closing() && !node.hands_over() {
         return Err(Refusal {
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
@@ -207,6 +207,9 @@ fn admit(node: &Arc<Node>, request: &Request) -> Result<Admission, CloseReason> 
             let app = node.apps().by_key(&key).cloned();
             let app = app.ok_or(CloseReason::AppDoesNotExist)?;
             check_app(node, &app, request)?;
+            if node.is_closing() {
+                return Err(CloseReason::ServerClosing);
+            }
             let permit = node.admit(&app)?;
             Ok(Admission { app, permit })
         });
