@@ -57,7 +57,8 @@ pub fn read(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
         };
     }
     let parsed = HeaderResult::parse(bytes);
-    if parsed.is_incomplete() {
+    // A line that has its end gets no better by waiting.
+    if parsed.is_incomplete() && bytes[0] != b'P' {
         // An announced length is refused before it has arrived.
         return match announced_length(bytes).max(bytes.len()) > HEADER_BYTES_MAX {
             true => Err(HeaderError::TooLong),
@@ -214,6 +215,8 @@ mod tests {
         check(b"PUT", HeaderError::Missing);
         check(b"\r\n\r\nGET", HeaderError::Missing);
         check(b"PROXY nonsense\r\n", HeaderError::Invalid);
+        check(b"PROXY TCP4 nonsense\r\n", HeaderError::Invalid);
+        check(b"PROXY \r\n", HeaderError::Invalid);
         check(b"PROXY TCP4 1.2.3 10.0.0.1 1 2\r\n", HeaderError::Invalid);
         check(
             b"PROXY TCP4 1.2.3.4 10.0.0.1 65536 2\r\n",
