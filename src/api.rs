@@ -1,6 +1,7 @@
 //! The HTTP API: a table of its routes (protocol part 6). Each endpoint is a file below; what all of them share is the
 //! check of a request (`signed`) and the shape of a refusal (`error`). Nothing here knows sockets or hubs: endpoints ask
 //! the [`Node`](crate::node::Node), which the app carries as `web::Data<Node>`.
+mod allowance;
 mod batch_events;
 mod channels;
 mod connections;

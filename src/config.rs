@@ -6,6 +6,7 @@ mod apps;
 mod error;
 mod laravel;
 mod layers;
+mod limits;
 mod listeners;
 mod section;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod webhooks;
 
 pub use error::ConfigError;
 pub use laravel::{Browser, LaravelApp};
+pub use limits::LimitSettings;
 pub use listeners::{Listeners, Stopping};
 pub use tls::TlsSettings;
 
@@ -41,6 +43,7 @@ pub struct Settings {
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -243,6 +246,7 @@ fn check(
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -264,6 +268,7 @@ fn check(
         hub,
         publish,
         webhook,
+        limits,
         log,
         warnings,
         laravel: None,

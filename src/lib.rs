@@ -12,7 +12,9 @@
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
-//! | [`peer`] | who is at the other end of a connection, as its listener saw it |
+//! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
+//! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
+//! | [`rate`] | how often something may happen: windows and buckets, pure |
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
@@ -36,7 +38,8 @@
 //!                         \-------------> hub
 //! session, node, directory -> webhook (raise and forget)
 //! api, node -> idempotency
-//! everything may use: apps, protocol -> frame
+//! socket, session, api -> gate -> peer, rate
+//! everything may use: apps -> rate, protocol -> frame
 //! ```
 //!
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
@@ -55,13 +58,15 @@
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
 //! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
+//! | what addresses did lately, and their connections | [`Gate`](gate::Gate) in the node | 64 shards of `std::sync::Mutex`, bounded by `limits.addresses_max` |
+//! | events and reads of this second of an app | [`AppUsage`](apps::AppUsage) | a `std::sync::Mutex` each, taken by apps with such a limit |
 //! | apps and settings | [`Node`](node::Node) | immutable, swapped whole by a reload; a session looks for a new version with each message |
 //!
 //! # Invariants
 //!
-//! - No lock is held across an `await`, and no two at once. The directory's shards and the idempotency table are the only
-//!   ones while serving; an event without a key takes one, its channel's shard. All that concerns a user (his channel, his
-//!   watchers) is in one shard.
+//! - No lock is held across an `await`, and no two at once. The directory's shards, the gate's, the idempotency table and
+//!   the windows of an app are the only ones while serving; an event without a key takes one, its channel's shard. All
+//!   that concerns a user (his channel, his watchers) is in one shard.
 //! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
 //!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
@@ -116,6 +121,7 @@ pub mod cli;
 pub mod config;
 pub mod directory;
 pub mod frame;
+pub mod gate;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
@@ -123,6 +129,7 @@ pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod rate;
 pub mod reload;
 pub mod server;
 pub mod session;

@@ -17,6 +17,7 @@ use crate::{
     broker::{Broker, local::Local},
     config::Settings,
     directory::{Directory, Full, Publication},
+    gate::Gate,
     hub::inbox::{ChannelKey, Command, Inbox},
     idempotency::Answers,
     protocol::{
@@ -36,6 +37,7 @@ pub struct Node {
     webhooks: Webhooks,
     broker: Box<dyn Broker>,
     answers: Answers,
+    gate: Arc<Gate>,
     is_draining: AtomicBool,
     is_closing: AtomicBool,
     hands_over: AtomicBool,
@@ -93,6 +95,7 @@ impl Node {
                 settings.publish.idempotency_window,
                 settings.publish.idempotency_keys_max,
             ),
+            gate: Arc::new(Gate::new()),
             is_draining: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             hands_over: AtomicBool::new(false),
@@ -296,6 +299,11 @@ impl Node {
             node: self.clone(),
             usage: app.usage.clone(),
         })
+    }
+
+    /// What one address may do.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// Whether a stop has begun: readiness fails.

@@ -1,8 +1,14 @@
 //! Every refusal of the HTTP API: its status, its sentence, its line in the log. The sentence is often all that a developer
 //! sees (Laravel shows it as `Pusher error: SENTENCE.` and adds the full stop itself), so it says what to change.
-use crate::protocol::request::RequestAuthError;
+use super::allowance::Allowance;
+use crate::{
+    gate::log_refusal,
+    node::Node,
+    peer::{Client, Peer},
+    protocol::request::RequestAuthError,
+};
 use actix_web::{
-    Error, HttpRequest, HttpResponse, ResponseError,
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -10,6 +16,7 @@ use actix_web::{
         header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
     },
     middleware::Next,
+    web,
 };
 use std::fmt;
 
@@ -95,6 +102,19 @@ pub enum ApiError {
     #[error("Users can only be retrieved for presence channels")]
     UsersNotPresence,
 
+    /// after too many wrong signatures, before this one was looked at
+    #[error(
+        "Too many requests with a wrong signature came from this address, so this one was not checked: correct the key and the secret, then try again in a moment (limits.signature_failures_per_min_per_address)"
+    )]
+    SignatureFailures { retry_after_s: u64 },
+    /// `count`: what the request counts as
+    #[error("{}", events_hint(*.count, .allowance))]
+    TooManyEvents { count: usize, allowance: Allowance },
+    #[error(
+        "Too many requests: the app may ask {} times a second (read_requests_per_s)", .0.limit
+    )]
+    TooManyReads(Allowance),
+
     /// `published` of `of` events went out before the node took no more
     #[error("{}", congestion_hint(*.published, *.of))]
     Congested { published: usize, of: usize },
@@ -112,6 +132,9 @@ impl ApiError {
             BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SignatureFailures { .. } | TooManyEvents { .. } | TooManyReads(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             RepeatedTooSoon => StatusCode::CONFLICT,
             BatchItem { error, .. } => error.status(),
             UnreadableBody(_)
@@ -145,6 +168,21 @@ impl ApiError {
             ApiError::Congested { .. } | ApiError::RepeatedTooSoon => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
             }
+            ApiError::SignatureFailures { retry_after_s } => {
+                Some((RETRY_AFTER, HeaderValue::from(*retry_after_s)))
+            }
+            _ => {
+                let seconds = HeaderValue::from(self.allowance()?.retry_after_s);
+                Some((RETRY_AFTER, seconds))
+            }
+        }
+    }
+
+    fn allowance(&self) -> Option<Allowance> {
+        match self {
+            ApiError::TooManyEvents { allowance, .. } | ApiError::TooManyReads(allowance) => {
+                Some(*allowance)
+            }
             _ => None,
         }
     }
@@ -172,6 +210,11 @@ impl ResponseError for ApiError {
         if let Some(header) = self.header() {
             response.insert_header(header);
         }
+        if let Some(allowance) = self.allowance() {
+            for header in allowance.headers() {
+                response.insert_header(header);
+            }
+        }
         if let ApiError::BodyTimeout(_) = self {
             // The rest of the body would be read as the next request.
             response.force_close();
@@ -188,6 +231,12 @@ pub async fn report(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
+    let allowance = response.request().extensions().get::<Allowance>().copied();
+    if let Some(allowance) = allowance {
+        for (name, value) in allowance.headers() {
+            response.headers_mut().insert(name, value);
+        }
+    }
     if let Some(error) = response.response().error() {
         let id = format!("{:016x}", rand::random::<u64>());
         match error.as_error::<ApiError>() {
@@ -206,10 +255,25 @@ pub async fn report(
     Ok(response)
 }
 
+pub fn client(node: &Node, request: &HttpRequest) -> Client {
+    let peer = Peer::of(request.conn_data(), request.peer_addr());
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate().client(peer, request.headers(), proxies)
+}
+
 /// The path only, never the query: it holds the signature.
 fn log_refusal(request: &HttpRequest, status: StatusCode, reason: String, request_id: &str) {
-    tracing::info!(
+    let (peer, at_info) = match request.app_data::<web::Data<Node>>() {
+        Some(node) => {
+            let client = client(node, request);
+            (client, node.gate().may_log(client, &node.settings().limits))
+        }
+        None => (Client::Behind(None), true),
+    };
+    log_refusal!(
+        at_info,
         app = request.match_info().get("app_id").map(|id| Quoted(id).to_string()),
+        %peer,
         method = %Quoted(request.method().as_str()),
         path = %Quoted(request.path()),
         status = status.as_u16(),
@@ -259,6 +323,17 @@ fn method_hint(method: &str, allow: &str) -> String {
         )
     } else {
         format!("Method {method} is not allowed here, use {allow}")
+    }
+}
+
+fn events_hint(count: usize, allowance: &Allowance) -> String {
+    let limit = allowance.limit;
+    if count > limit as usize {
+        format!(
+            "Too many events: this request counts as {count}, one for each channel, and the app may publish {limit} a second (backend_events_per_s): divide it"
+        )
+    } else {
+        format!("Too many events: the app may publish {limit} a second (backend_events_per_s)")
     }
 }
 
@@ -344,6 +419,36 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_an_app_are_named() {
+        let allowance = Allowance {
+            limit: 10,
+            remaining: 3,
+            retry_after_s: 1,
+        };
+        check(
+            ApiError::TooManyEvents {
+                count: 4,
+                allowance,
+            },
+            429,
+            "Too many events: the app may publish 10 a second (backend_events_per_s)",
+        );
+        check(
+            ApiError::TooManyEvents {
+                count: 11,
+                allowance,
+            },
+            429,
+            "Too many events: this request counts as 11, one for each channel, and the app may publish 10 a second (backend_events_per_s): divide it",
+        );
+        check(
+            ApiError::TooManyReads(allowance),
+            429,
+            "Too many requests: the app may ask 10 times a second (read_requests_per_s)",
+        );
+    }
+
+    #[test]
     fn h27_a_batch_fails_with_the_status_of_its_item() {
         check(
             ApiError::BatchItem {
@@ -400,5 +505,7 @@ mod tests {
             of: 1,
         };
         assert_eq!(header(congested, "retry-after"), "1");
+        let signatures = ApiError::SignatureFailures { retry_after_s: 60 };
+        assert_eq!(header(signatures, "retry-after"), "60");
     }
 }

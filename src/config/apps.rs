@@ -216,6 +216,7 @@ pub(super) fn build(
         enabled,
         require_tls: section.switch("require_tls")?,
         allowed_origins: allowed_origins(&section)?,
+        allow_missing_origin: section.switch("allow_missing_origin")?,
         client_events: section.choice(
             "client_events",
             &[
@@ -268,6 +269,8 @@ fn limits(section: &Section<'_>) -> Result<AppLimits, ConfigError> {
         message_bytes_max: section.usize("message_bytes_max", 256..=BYTES_MAX)?,
         message_rate: message_rate(section)?,
         client_events_per_s: section.limit("client_events_per_s")?,
+        backend_events_per_s: section.limit("backend_events_per_s")?,
+        read_requests_per_s: section.limit("read_requests_per_s")?,
         client_event_data_bytes_max: section.usize("client_event_data_bytes_max", 1..=BYTES_MAX)?,
         channel_name_chars_max: section.usize("channel_name_chars_max", 16..=65_535)?,
         event_name_chars_max: section.usize("event_name_chars_max", 16..=65_535)?,

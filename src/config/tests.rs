@@ -119,6 +119,50 @@ fn appendix_b_preset_hosted_lies_between_defaults_and_explicit_settings() {
 }
 
 #[test]
+fn limits_of_addresses_are_generous_and_0_switches_them_off() {
+    let limits = from_variables(&[]).expect("defaults").limits;
+    assert_eq!(limits.connections_per_address, Some(10_000));
+    assert_eq!(limits.handshakes_per_s_per_address, Some(500));
+    // after a break everybody behind an address comes back at once
+    assert_eq!(
+        Some(limits.handshake_burst_per_address),
+        limits.connections_per_address
+    );
+    assert_eq!(limits.auth_failures_per_min_per_address, Some(6_000));
+    assert_eq!(limits.signature_failures_per_min_per_address, Some(6_000));
+    let off = from_variables(&[
+        ("RESOUND_LIMITS_CONNECTIONS_PER_ADDRESS", "0"),
+        ("RESOUND_LIMITS_HANDSHAKES_PER_S_PER_ADDRESS", "0"),
+    ]);
+    let off = off.expect("settings").limits;
+    assert_eq!(off.connections_per_address, None);
+    assert_eq!(off.handshakes_per_s_per_address, None);
+    let refused = from_variables(&[("RESOUND_LIMITS_ADDRESSES_MAX", "0")]);
+    assert_eq!(
+        refusal(refused),
+        "limits.addresses_max is \"0\" in environment variable RESOUND_LIMITS_ADDRESSES_MAX; it must be a whole number from 64 to 100000000"
+    );
+}
+
+#[test]
+fn allowed_origins_as_people_write_them() {
+    let check = |text: &str, expected: &[&str]| {
+        let settings = with_app(&[("REVERB_ALLOWED_ORIGINS", text)]);
+        assert_eq!(settings.apps[0].allowed_origins, expected, "{text:?}");
+    };
+    check(" a.com ,  b.com,", &["a.com", "b.com"]);
+    check("\"a.com, b.com\"", &["a.com", "b.com"]);
+    check(
+        "https://a.com/, http://localhost:*",
+        &["a.com", "localhost"],
+    );
+    // every origin
+    for star in ["*", "a.com, *", "https://*", "*:443", "https://*:*/"] {
+        check(star, &[]);
+    }
+}
+
+#[test]
 fn a_later_source_wins_and_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("resound.toml");

@@ -44,8 +44,13 @@ pub enum CloseReason {
     UnsupportedProtocol,
     /// C-9
     OriginNotAllowed,
-    /// the node is full (C-8 #8)
+    /// The node is full (C-8 #8).
     OverCapacity,
+    /// The client's address has as many connections as it may. Not 4004: clients would stay away for good, and whoever
+    /// shares the address did nothing wrong. With 4100 they come back after a second or more, when there may be a place.
+    AddressOverCapacity,
+    /// a wrong signature, after too many of them from the address (C-32)
+    TooManyAuthFailures,
     /// the client doesn't read what it is sent (C-35)
     SlowConsumer,
     /// a rate limit that is set to end the connection (C-32)
@@ -73,9 +78,11 @@ impl CloseReason {
             CloseReason::OriginNotAllowed
             | CloseReason::TerminatedByApp
             | CloseReason::NotAuthorizedInTime => 4009,
-            CloseReason::OverCapacity | CloseReason::SlowConsumer | CloseReason::RateLimited => {
-                4100
-            }
+            CloseReason::OverCapacity
+            | CloseReason::AddressOverCapacity
+            | CloseReason::TooManyAuthFailures
+            | CloseReason::SlowConsumer
+            | CloseReason::RateLimited => 4100,
             CloseReason::ServerClosing => 4200,
             CloseReason::PongTimeout => 4201,
         }
@@ -94,6 +101,8 @@ impl CloseReason {
             CloseReason::UnsupportedProtocol => "Unsupported protocol version",
             CloseReason::OriginNotAllowed => "Origin not allowed",
             CloseReason::OverCapacity | CloseReason::SlowConsumer => "Over capacity",
+            CloseReason::AddressOverCapacity => "Too many connections from this address",
+            CloseReason::TooManyAuthFailures => "Too many wrong signatures from this address",
             CloseReason::RateLimited => "Rate limit exceeded",
             CloseReason::ServerClosing => "Server is closing. Please reconnect shortly.",
             CloseReason::PongTimeout => "Pong reply not received in time",
@@ -174,6 +183,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether a signature or its key was wrong.
+    pub fn is_wrong_signature(&self) -> bool {
+        matches!(
+            self,
+            ClientError::InvalidSigninSignature { .. } | ClientError::InvalidSigninKey(_)
+        )
+    }
+
     /// The text for the log, without the signature and the personal data that a signed string holds.
     pub fn log_text(&self) -> String {
         match self {
@@ -251,6 +268,14 @@ pub enum SubscribeError {
 }
 
 impl SubscribeError {
+    /// Whether a signature or its key was wrong.
+    pub fn is_wrong_signature(&self) -> bool {
+        matches!(
+            self,
+            SubscribeError::InvalidSignature { .. } | SubscribeError::InvalidKey(_)
+        )
+    }
+
     /// The text for the log, without the signature and the personal data that a signed string holds.
     pub fn log_text(&self, channel: &str) -> String {
         match self {
@@ -295,7 +320,7 @@ fn kb(bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const CLOSE_REASONS: [(CloseReason, u16, &str); 14] = [
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 16] = [
         (
             CloseReason::TlsOnly,
             4000,
@@ -320,6 +345,16 @@ mod tests {
         ),
         (CloseReason::OriginNotAllowed, 4009, "Origin not allowed"),
         (CloseReason::OverCapacity, 4100, "Over capacity"),
+        (
+            CloseReason::AddressOverCapacity,
+            4100,
+            "Too many connections from this address",
+        ),
+        (
+            CloseReason::TooManyAuthFailures,
+            4100,
+            "Too many wrong signatures from this address",
+        ),
         (CloseReason::SlowConsumer, 4100, "Over capacity"),
         (CloseReason::RateLimited, 4100, "Rate limit exceeded"),
         (

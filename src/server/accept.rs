@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -67,15 +66,9 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
 }
 
 impl Entrance {
-    /// Peers on a Unix socket are trusted like those in the list.
     fn expects_header(&self, peer: &Peer) -> bool {
-        let is_trusted = |address: SocketAddr| {
-            let ip = address.ip().to_canonical();
-            let settings = self.node.settings();
-            let mut proxies = settings.server.trusted_proxies.iter();
-            proxies.any(|network| network.contains(&ip))
-        };
-        self.takes_headers && peer.address.is_none_or(is_trusted)
+        let settings = self.node.settings();
+        self.takes_headers && peer.is_trusted(&settings.server.trusted_proxies)
     }
 
     /// For all that comes before HTTP, and then for the head of each request.

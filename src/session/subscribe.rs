@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         channel::{ChannelKind, ChannelName},
         client::{ChannelData, SubscribeRequest},
-        codes::{ClientError, SubscribeError},
+        codes::{ClientError, CloseReason, SubscribeError},
         presence::{Member, MemberError, MemberLimits},
         server,
         signature::{check_channel_auth, check_member_auth},
@@ -208,11 +208,18 @@ fn miss(session: &Session, channel: &ChannelName) {
 /// The two frames of a failure (S-17): one for Echo's `.error()`, one for clients that know only `pusher:error`. Encrypted
 /// channels get no event on the channel, since the Java SDK would try to decrypt it.
 fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
-    session.log_refusal("a subscription", &error.log_text(channel));
+    let is_over = session.note_refusal(
+        "a subscription",
+        &error.log_text(channel),
+        error.is_wrong_signature(),
+    );
     if !ChannelKind::of(channel).is_encrypted() {
         session.send(&server::subscription_error(channel, error));
     }
     session.send(&server::subscription_pusher_error(error));
+    if is_over {
+        session.link.close(CloseReason::TooManyAuthFailures);
+    }
 }
 
 /// Never answered; leaving a channel one isn't on is silent (S-18).

@@ -5,7 +5,7 @@
 //! responses that aren't written yet come along, and both are used. From then on actix neither counts nor stops the
 //! socket.
 
-use std::{cell::RefCell, io, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
@@ -23,13 +23,14 @@ use super::connection::Connection;
 use crate::{
     apps::App,
     frame::FrameReader,
+    gate::{Place, log_refusal, retry_after_s},
     hub::{
         Hub,
         link::{Link, Transport},
         ticker::KeepAlive,
     },
     node::{ConnectionPermit, Node},
-    peer::Peer,
+    peer::{Client, Peer},
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
 };
@@ -57,11 +58,6 @@ pub fn is_handshake(request: &Request, prefix: &str) -> bool {
         || head.method == Method::GET && head.headers().contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
-/// What the listener knows of the connection.
-fn peer(request: &Request) -> Option<Peer> {
-    request.conn_data::<Peer>().copied()
-}
-
 /// Answers an upgrade request. Afterwards the connection lives on in a task of its own, or is closed.
 pub async fn upgrade<T>(
     node: Arc<Node>,
@@ -72,7 +68,9 @@ pub async fn upgrade<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if let Err(refusal) = check_handshake(&node, &request) {
+    let client = client(&node, &request);
+    if let Err(refusal) = check_handshake(&node, client, &request) {
+        log_http_refusal(&node, client, &request, &refusal);
         return refuse(framed, refusal).await;
     }
     let mut parts = framed.into_parts();
@@ -81,10 +79,11 @@ where
         Message::Item((response, BodySize::None)),
         &mut parts.write_buf,
     )?;
-    let admission = admit(&node, &request);
+    let admission = admit(&node, client, &request);
     open(
         node,
         hub,
+        client,
         admission,
         parts.io,
         parts.read_buf,
@@ -99,11 +98,31 @@ struct Refusal {
     body: &'static str,
 }
 
-fn check_handshake(node: &Node, request: &Request) -> Result<(), Refusal> {
+/// What the listener knows of the connection.
+fn peer(request: &Request) -> Peer {
+    Peer::of(request.conn_data(), request.peer_addr())
+}
+
+fn client(node: &Node, request: &Request) -> Client {
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate()
+        .client(peer(request), request.headers(), proxies)
+}
+
+fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {
     if node.is_closing() && !node.hands_over() {
         return Err(Refusal {
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
+        });
+    }
+    if let Err(wait) = node.gate().handshake(client, &node.settings().limits) {
+        let mut response = Response::new(StatusCode::TOO_MANY_REQUESTS).drop_body();
+        let seconds = HeaderValue::from(retry_after_s(wait));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        return Err(Refusal {
+            response,
+            body: "Too many handshakes from this address: connect again in a moment (limits.handshakes_per_s_per_address)\n",
         });
     }
     ws::verify_handshake(request.head()).map_err(|error| Refusal {
@@ -134,16 +153,22 @@ fn refusal_status(error: HandshakeError) -> Response<()> {
     response
 }
 
+fn log_http_refusal(node: &Node, client: Client, request: &Request, refusal: &Refusal) {
+    log_refusal!(
+        node.gate().may_log(client, &node.settings().limits),
+        status = refusal.response.status().as_u16(),
+        path = request.path(),
+        peer = %client,
+        "refused a WebSocket handshake: {}",
+        refusal.body.trim_end()
+    );
+}
+
 async fn refuse<T>(framed: Framed<T, Codec>, refusal: Refusal) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let Refusal { mut response, body } = refusal;
-    tracing::info!(
-        status = response.status().as_u16(),
-        "refused a WebSocket handshake: {}",
-        body.trim_end()
-    );
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -195,32 +220,39 @@ fn sub_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
 struct Admission {
     app: Arc<App>,
     permit: ConnectionPermit,
+    place: Place,
 }
 
 /// The checks of C-8 in their order. What fails here is reported over the WebSocket, since browsers can't read the
 /// status of a refused handshake.
-fn admit(node: &Arc<Node>, request: &Request) -> Result<Admission, CloseReason> {
+fn admit(node: &Arc<Node>, client: Client, request: &Request) -> Result<Admission, CloseReason> {
     let uri = request.uri();
-    let admission = app_key(uri.path(), &node.settings().server.path)
+    let settings = node.settings();
+    let app = app_key(uri.path(), &settings.server.path)
         .ok_or(CloseReason::PathNotFound)
         .and_then(|key| {
             let app = node.apps().by_key(&key).cloned();
-            let app = app.ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, &app, request)?;
-            if node.is_closing() {
-                return Err(CloseReason::ServerClosing);
-            }
-            let permit = node.admit(&app)?;
-            Ok(Admission { app, permit })
+            app.ok_or(CloseReason::AppDoesNotExist)
         });
+    let app_id = app.as_ref().ok().map(|app| app.id.clone());
+    let admission = app.and_then(|app| {
+        check_app(node, &app, request)?;
+        if node.is_closing() {
+            return Err(CloseReason::ServerClosing);
+        }
+        let permit = node.admit(&app)?;
+        let place = node.gate().connect(client, &settings.limits);
+        let place = place.ok_or(CloseReason::AddressOverCapacity)?;
+        Ok(Admission { app, permit, place })
+    });
     if let Err(reason) = &admission {
-        tracing::info!(
+        log_refusal!(
+            node.gate().may_log(client, &settings.limits),
             code = reason.code(),
+            app = app_id,
             path = uri.path(),
-            origin = header_text(request.headers(), header::ORIGIN),
-            peer = peer(request)
-                .and_then(|peer| peer.address)
-                .map(tracing::field::display),
+            origin = origin(request),
+            peer = %client,
             "refused a connection: {}",
             reason.message()
         );
@@ -232,17 +264,23 @@ fn check_app(node: &Node, app: &App, request: &Request) -> Result<(), CloseReaso
     if !app.enabled {
         return Err(CloseReason::AppDisabled);
     }
-    let is_tls = peer(request).is_some_and(|peer| peer.is_tls) || is_forwarded_tls(node, request);
+    let is_tls = peer(request).is_tls || is_forwarded_tls(node, request);
     if app.require_tls && !is_tls {
         return Err(CloseReason::TlsOnly);
     }
     if !is_protocol_supported(request.uri().query().unwrap_or_default()) {
         return Err(CloseReason::UnsupportedProtocol);
     }
-    if !app.allows_origin(header_text(request.headers(), header::ORIGIN)) {
+    if !app.allows_origin(origin(request)) {
         return Err(CloseReason::OriginNotAllowed);
     }
     Ok(())
+}
+
+/// What the client says it is a page of; nothing readable is not the same as nothing (C-9).
+fn origin(request: &Request) -> Option<&str> {
+    let origin = request.headers().get(header::ORIGIN)?;
+    Some(origin.to_str().unwrap_or_default())
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -252,17 +290,7 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// Whether a proxy that is trusted says that the client speaks TLS to it (C-8). Getting this wrong would send pusher-js
 /// into an endless loop of reconnects.
 fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
-    let is_trusted = |ip: IpAddr| {
-        let settings = node.settings();
-        let proxies = &settings.server.trusted_proxies;
-        proxies.iter().any(|network| network.contains(&ip))
-    };
-    // Who connects over a Unix socket is a proxy on this machine.
-    let is_proxy = |peer: Peer| {
-        peer.address
-            .is_none_or(|peer| is_trusted(peer.ip().to_canonical()))
-    };
-    if !peer(request).is_some_and(is_proxy) {
+    if !peer(request).is_trusted(&node.settings().server.trusted_proxies) {
         return false;
     }
     header_text(
@@ -310,6 +338,7 @@ fn random_socket_id() -> SocketId {
 fn open<T: Transport + 'static>(
     node: Arc<Node>,
     hub: Rc<Hub>,
+    client: Client,
     admission: Result<Admission, CloseReason>,
     io: T,
     early: BytesMut,
@@ -335,10 +364,10 @@ fn open<T: Transport + 'static>(
     link.push_raw(greeting);
     let key = hub.add(link.clone());
     let (session, held) = match admission {
-        Ok(Admission { app, permit }) => {
-            let session = Session::open(node, hub.clone(), link.clone(), key, app);
-            let permit: Box<dyn std::any::Any> = Box::new(permit);
-            (Some(session), Some(permit))
+        Ok(Admission { app, permit, place }) => {
+            let session = Session::open(node, hub.clone(), link.clone(), key, app, client);
+            let held: Box<dyn std::any::Any> = Box::new((place, permit));
+            (Some(session), Some(held))
         }
         Err(reason) => {
             link.close(reason);
