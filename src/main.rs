@@ -81,6 +81,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         actix_rt::spawn(server::reload_on(
             reload_signal,
             running.node.clone(),
+            running.certificates.clone(),
             move || config::load(&overrides, &config::process_variables()),
         ));
         running.until_stopped(signals).await?;

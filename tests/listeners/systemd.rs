@@ -2,7 +2,7 @@
 use std::{os::unix::net::UnixDatagram, path::Path};
 
 use crate::{
-    helpers::{PATIENCE, free_listener},
+    helpers::{Files, Made, PATIENCE, free_listener},
     peer::{Socket, tcp},
     process::{Process, Start},
 };
@@ -57,6 +57,40 @@ fn the_manager_is_told_when_it_is_ready_and_when_it_stops() {
     let told = manager.next_state();
     assert_eq!(told, "STOPPING=1\nSTATUS=closing 0 connections\n");
     assert!(process.ended().success());
+}
+
+/// `Type=notify-reload` takes a reload for failed without the time, and for unfinished without the end.
+#[test]
+fn the_manager_is_told_of_reloads() {
+    let manager = Manager::new();
+    let made = Made::new();
+    let files = Files::with(&made);
+    let settings = files.section("watch_s = 0");
+    let variables = [("NOTIFY_SOCKET", manager.path.as_str())];
+    let (process, _) = Process::listening(Start {
+        settings: &settings,
+        variables: &variables,
+        ..Start::default()
+    });
+    assert!(manager.next().starts_with("READY=1\n"));
+    let check = |logged: &str| {
+        process.signal("HUP");
+        process.wait_for(logged);
+        let told = manager.next();
+        let time = told
+            .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+            .and_then(|rest| rest.strip_suffix("\nSTATUS=reloading\n"));
+        assert!(
+            time.is_some_and(|time| time.parse::<u64>().is_ok()),
+            "{told}"
+        );
+        assert!(manager.next().starts_with("READY=1\n"));
+    };
+    check("reloaded: nothing has changed");
+    files.put(&Made::new());
+    check("new connections get the certificate");
+    std::fs::write(files.key(), &made.key).expect("written");
+    check("reload refused, everything stays as it was");
 }
 
 #[test]
