@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    misdialed::{self, COUNTS, LastWords, Opening, Shown},
+    misdialed::{self, COUNTS, LastWords, Opening, Shown, may_log},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
-use crate::{node::Node, peer::Peer};
+use crate::{gate::log_refusal, node::Node, peer::Peer};
 
 /// What rustls may hold back for a peer that takes nothing, besides the outbox: two records.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
@@ -51,7 +51,8 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
         Ok(wire) => wire,
         Err(_) => {
             misdialed::count(&COUNTS.tls_handshakes_failed);
-            tracing::info!(
+            log_refusal!(
+                may_log(&entrance.node, &peer),
                 peer = %Shown(&peer),
                 "cut a connection that was not ready after {} s (server.handshake_timeout_s): no {} came",
                 entrance.timeout().as_secs(),
@@ -80,7 +81,7 @@ impl Entrance {
 async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<Wire> {
     let mut early = BytesMut::new();
     if entrance.expects_header(&peer) {
-        let header = read_header(&mut raw, &mut early, &peer).await?;
+        let header = read_header(entrance, &mut raw, &mut early, &peer).await?;
         early.advance(header.length);
         peer = Peer {
             address: header.source.or(peer.address),
@@ -94,7 +95,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
         return None;
     }
     if Opening::of(&early) != Opening::Tls {
-        turn_away_without_tls(raw, &early, &peer).await;
+        turn_away_without_tls(entrance, raw, &early, &peer).await;
         return None;
     }
     let early = Early::new(early.freeze(), raw);
@@ -108,20 +109,25 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
         }
         Err(error) => {
             misdialed::count(&COUNTS.tls_handshakes_failed);
-            tracing::info!(peer = %Shown(&peer), "a TLS handshake failed: {error}");
+            log_refusal!(may_log(&entrance.node, &peer), peer = %Shown(&peer), "a TLS handshake failed: {error}");
             None
         }
     }
 }
 
 /// Reads until the header is whole. Says in the log why there is none.
-async fn read_header(raw: &mut Raw, early: &mut BytesMut, peer: &Peer) -> Option<Header> {
+async fn read_header(
+    entrance: &Entrance,
+    raw: &mut Raw,
+    early: &mut BytesMut,
+    peer: &Peer,
+) -> Option<Header> {
     loop {
         match proxy_protocol::read(early) {
             Ok(Some(header)) => return Some(header),
             Ok(None) => {}
             Err(error) => {
-                misdialed::refused_proxy_header(peer, &error.to_string());
+                misdialed::refused_proxy_header(&entrance.node, peer, &error.to_string());
                 if error == proxy_protocol::HeaderError::Missing
                     && Opening::of(early) != Opening::Tls
                 {
@@ -133,16 +139,21 @@ async fn read_header(raw: &mut Raw, early: &mut BytesMut, peer: &Peer) -> Option
         if !read_more(raw, early).await {
             // Probes connect and say nothing.
             if !early.is_empty() {
-                misdialed::refused_proxy_header(peer, "the connection ended within it");
+                misdialed::refused_proxy_header(
+                    &entrance.node,
+                    peer,
+                    "the connection ended within it",
+                );
             }
             return None;
         }
     }
 }
 
-async fn turn_away_without_tls(mut raw: Raw, early: &[u8], peer: &Peer) {
+async fn turn_away_without_tls(entrance: &Entrance, mut raw: Raw, early: &[u8], peer: &Peer) {
     if Opening::of(early) == Opening::ProxyHeader {
         misdialed::refused_proxy_header(
+            &entrance.node,
             peer,
             "it comes from an address outside server.trusted_proxies, or server.proxy_protocol is off",
         );
@@ -150,13 +161,14 @@ async fn turn_away_without_tls(mut raw: Raw, early: &[u8], peer: &Peer) {
     }
     misdialed::count(&COUNTS.plain_on_tls);
     if early.first().is_some_and(u8::is_ascii_uppercase) {
-        tracing::info!(
+        log_refusal!(
+            may_log(&entrance.node, peer),
             peer = %Shown(peer),
             "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port"
         );
         say_last(&mut raw, misdialed::PLAIN_ON_TLS).await;
     } else {
-        tracing::info!(peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
+        log_refusal!(may_log(&entrance.node, peer), peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
     }
 }
 

@@ -6,7 +6,9 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::peer::Peer;
+use actix_http::header::HeaderMap;
+
+use crate::{gate::log_refusal, node::Node, peer::Peer};
 
 /// How often it happened since the process started.
 #[derive(Debug)]
@@ -112,12 +114,13 @@ const HEAD_TOO_LARGE: LastWords = http(
 );
 
 /// Looks at the first bytes on a port without TLS. Returns what to say before the connection is closed, if it must be.
-pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<LastWords> {
+pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<LastWords> {
     match opening {
         Opening::Other => None,
         Opening::Tls => {
             count(&COUNTS.tls_on_plain);
-            tracing::info!(
+            log_refusal!(
+                may_log(node, peer),
                 peer = %Shown(peer),
                 "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
             );
@@ -125,6 +128,7 @@ pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<LastWords> {
         }
         Opening::ProxyHeader => {
             refused_proxy_header(
+                node,
                 peer,
                 "it comes from an address outside server.trusted_proxies, or server.proxy_protocol is off",
             );
@@ -133,15 +137,22 @@ pub(super) fn on_plain(opening: Opening, peer: &Peer) -> Option<LastWords> {
     }
 }
 
-pub(super) fn refused_proxy_header(peer: &Peer, why: &str) {
+/// Of what one address does wrong a line in a second is at info, like all refusals.
+pub(super) fn may_log(node: &Node, peer: &Peer) -> bool {
+    let settings = node.settings();
+    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
+    node.gate().may_log(client, &settings.limits)
+}
+
+pub(super) fn refused_proxy_header(node: &Node, peer: &Peer, why: &str) {
     count(&COUNTS.proxy_headers_refused);
-    tracing::info!(peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
+    log_refusal!(may_log(node, peer), peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
 }
 
 /// A client that doesn't trust the certificate says so in an alert, with TLS 1.3 after the handshake.
-pub(super) fn log_broken_tls(peer: &Peer, error: &io::Error) {
+pub(super) fn log_broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
     if error.kind() == io::ErrorKind::InvalidData {
-        tracing::info!(peer = %Shown(peer), "a client ended the TLS connection: {error}");
+        log_refusal!(may_log(node, peer), peer = %Shown(peer), "a client ended the TLS connection: {error}");
     }
 }
 

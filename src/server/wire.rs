@@ -30,7 +30,7 @@ use super::{
     accept::Entrance,
     misdialed::{self, LastWords, Opening},
 };
-use crate::peer::Peer;
+use crate::{node::Node, peer::Peer};
 
 /// What a listener accepts.
 pub enum Raw {
@@ -90,6 +90,7 @@ enum Stream {
 
 /// What a connection and its requests know in common; each request carries it as connection data.
 pub struct Visit {
+    node: Arc<Node>,
     peer: Peer,
     /// requests that reached the application
     requests: Cell<u32>,
@@ -189,6 +190,7 @@ impl Wire {
 
     fn new(stream: Stream, early: Bytes, peer: Peer, entrance: &Entrance) -> Wire {
         let visit = Rc::new(Visit {
+            node: entrance.node.clone(),
             peer,
             requests: Cell::new(0),
             is_in_request: Cell::new(false),
@@ -301,7 +303,7 @@ impl AsyncRead for Wire {
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    misdialed::log_broken_tls(&http.visit.peer, &error);
+                    misdialed::log_broken_tls(&http.visit.node, &http.visit.peer, &error);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Pending => {
@@ -325,7 +327,8 @@ impl AsyncRead for Wire {
         }
         http.note_bytes();
         if std::mem::take(&mut http.is_fresh)
-            && let Some(last_words) = misdialed::on_plain(Opening::of(bytes), &http.visit.peer)
+            && let Some(last_words) =
+                misdialed::on_plain(Opening::of(bytes), &http.visit.node, &http.visit.peer)
         {
             buffer.set_filled(before);
             this.say_last(cx, last_words);

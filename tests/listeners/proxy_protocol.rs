@@ -9,7 +9,7 @@ use crate::{
     peer::{Socket, Stream, any_version, event, ok, publish, rest, send, tcp, tls_over},
 };
 
-const ON: &str = "[server]\nproxy_protocol = true\nhandshake_timeout_s = 1\n";
+const ON: &str = "[server]\nproxy_protocol = true\nhandshake_timeout_s = 3\n";
 const V1: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n";
 
 fn v2() -> Vec<u8> {

@@ -45,7 +45,7 @@ async fn c34_five_thousand_sockets_are_closed_at_the_set_rate() {
     const RATE: usize = 2_500;
     limits::raise_file_limit();
     let mut server = Server::start(&format!(
-        "[server]\ndrain_s = 0\ndrain_rate_per_s = {RATE}\nhandshake_timeout_s = 60"
+        "[server]\ndrain_s = 0\ndrain_rate_per_s = {RATE}\nhandshake_timeout_s = 60\n[app_defaults]\nping_interval_s = 3600"
     ));
     let mut sockets = Vec::with_capacity(SOCKETS);
     while sockets.len() < SOCKETS {
@@ -95,7 +95,7 @@ async fn c34_five_thousand_sockets_are_closed_at_the_set_rate() {
 /// The load balancer sees it before anybody is closed.
 #[tokio::test]
 async fn readiness_fails_before_sockets_are_closed() {
-    let mut server = Server::start("[server]\ndrain_delay_s = 2\ndrain_s = 0");
+    let mut server = Server::start("[server]\ndrain_delay_s = 4\ndrain_s = 0");
     let mut socket = Socket::on_room(tcp(server.address).await).await;
     let mut probe = tcp(server.address).await;
     let request = "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -112,7 +112,7 @@ async fn readiness_fails_before_sockets_are_closed() {
     assert!(!server.node.is_closing());
     assert_eq!(socket.closed().await, Some(4200));
     assert_eq!(late.closed().await, Some(4200));
-    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert!(began.elapsed() >= Duration::from_secs(4));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ async fn tls_on_a_plain_port_is_answered_with_an_alert() {
 async fn handshakes_that_never_finish_are_cut() {
     let made = Made::new();
     let files = Files::with(&made);
-    let settings = format!("[server]\nhandshake_timeout_s = 1\n{}", files.section(""));
+    let settings = format!("[server]\nhandshake_timeout_s = 3\n{}", files.section(""));
     let server = Server::start(&settings);
     let mut streams = Vec::new();
     for sent in [
