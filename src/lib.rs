@@ -15,7 +15,7 @@
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls) with `herd`, [`systemd`](server::systemd) |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
 //! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
 //! | [`rate`] | how often something may happen: windows and buckets, pure |
@@ -86,7 +86,8 @@
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
 //!   lives across an `await`.
 //! - Input is checked once, at the edge, and becomes a type that can only be valid: `ChannelName`, `SocketId`, `Signed`.
-//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals.
+//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals. Certificates, and what systemd
+//!   says in variables, are `server`'s too.
 //! - Secrets print as nothing: not in logs, errors or `Debug`.
 //!
 //! # A REST trigger, from HTTP bytes to sockets
