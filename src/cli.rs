@@ -1,5 +1,10 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
-use crate::config::{Overrides, Settings};
+use crate::{
+    config::{Overrides, Settings},
+    doctor::DoctorArguments,
+    publish::PublishArguments,
+    tail::TailArguments,
+};
 use clap::{ArgAction, Args, Parser, Subcommand};
 use std::{fmt::Write, path::PathBuf};
 
@@ -47,16 +52,17 @@ pub struct Options {
 /// What `php artisan` takes with every command: taken and without effect, so that its command lines still work.
 #[derive(Clone, Debug, Default, Args)]
 struct ArtisanOptions {
-    #[arg(long, short = 'n', global = true, hide = true)]
-    no_interaction: bool,
-    #[arg(long, global = true, hide = true)]
-    ansi: bool,
-    #[arg(long, global = true, hide = true)]
-    no_ansi: bool,
-    #[arg(long, short = 'q', global = true, hide = true)]
-    quiet: bool,
-    #[arg(long, global = true, hide = true)]
-    silent: bool,
+    // counted, since artisan takes each more than once
+    #[arg(long, short = 'n', global = true, hide = true, action = ArgAction::Count)]
+    no_interaction: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    ansi: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    no_ansi: u8,
+    #[arg(long, short = 'q', global = true, hide = true, action = ArgAction::Count)]
+    quiet: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    silent: u8,
     #[arg(long, short = 'v', global = true, hide = true, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -75,6 +81,12 @@ pub enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+    /// Check everything between PHP, the server and browsers, and name the first thing that is wrong
+    Doctor(DoctorArguments),
+    /// Send an event as the app would, and print the answer
+    Publish(PublishArguments),
+    /// Print what happens on channels, a line for each event
+    Tail(TailArguments),
 }
 
 impl Options {

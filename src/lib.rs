@@ -7,7 +7,10 @@
 //! | Module | What it is for |
 //! |---|---|
 //! | `main.rs` | arguments, logging, run, exit code |
-//! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
+//! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
+//! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command |
+//! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
+//! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
@@ -31,7 +34,8 @@
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome, health -> config -> log
+//! main -> cli, welcome -> config -> log
+//!     \-> health, publish, tail, doctor -> client
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
@@ -118,8 +122,10 @@ pub mod api;
 pub mod apps;
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod frame;
 pub mod gate;
 pub mod health;
@@ -129,10 +135,12 @@ pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod publish;
 pub mod rate;
 pub mod reload;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod tail;
 pub mod webhook;
 pub mod welcome;

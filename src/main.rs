@@ -9,16 +9,23 @@ use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
     config::{self, ConfigError, Settings},
+    doctor::{self, DoctorArguments},
     health,
     log::{self, LogFormat},
+    publish,
     server::{self, limits},
-    welcome,
+    tail, welcome,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match &cli.command {
+        // The one command that has something to say about settings that can't be used.
+        Some(Command::Doctor(arguments)) => examine(&cli, arguments),
+        _ => run(&cli).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("resound: {error}");
             exit_code(&error)
@@ -43,9 +50,24 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Config) => print(&cli::config_listing(&settings))
             .map_err(|error| format!("can't write to standard output: {error}"))?,
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Publish(arguments)) => {
+            let answer = publish::run(&settings, arguments)?;
+            print(&format!("{answer}\n"))?;
+        }
+        Some(Command::Tail(arguments)) => {
+            tail::run(&settings, arguments, &mut io::stdout().lock())?;
+        }
+        // `main` asks it, with settings or without
+        Some(Command::Doctor(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,
     }
     Ok(())
+}
+
+fn examine(cli: &Cli, arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
+    let settings = config::load(&cli.options.overrides(), &config::process_variables());
+    let code = doctor::run(settings.as_ref(), arguments, &mut io::stdout().lock())?;
+    Ok(ExitCode::from(code))
 }
 
 fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {

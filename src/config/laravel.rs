@@ -43,6 +43,8 @@ pub struct LaravelApp {
     pub hostname: Option<String>,
     /// what is compiled into the JavaScript: `VITE_REVERB_…` or `VITE_PUSHER_…`
     pub browser: Browser,
+    /// `QUEUE_CONNECTION`: who sends what is to be broadcast
+    pub queue: Option<String>,
 }
 
 /// Where browsers connect, from the `VITE_` variables.
