@@ -30,7 +30,7 @@ pub struct Options {
     /// Path in front of every route, such as /reverb [default: none]
     #[arg(long, global = true)]
     path: Option<String>,
-    /// Settings file (TOML) [default: resound.toml, if there is one]
+    /// Settings file: TOML, or soketi's JSON [default: resound.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Environment file in the form Laravel reads [default: .env, if there is one]
@@ -75,6 +75,12 @@ pub enum Command {
     Start,
     /// Print the settings in force, and where each came from
     Config,
+    /// Print a Laravel project's or soketi's settings as a resound.toml
+    Import {
+        /// A Laravel project's folder, its .env, config/reverb.php or bootstrap/cache/config.php; soketi's JSON file
+        #[arg(value_name = "FILE|DIR")]
+        from: PathBuf,
+    },
     /// Ask a running server whether it is up; the exit code is the answer
     Health {
         /// Where to ask [default: what the settings say]

@@ -1,22 +1,25 @@
 //! Settings: read, check, hand out typed values; `config/default.toml` is embedded and documents each of them.
 //!
-//! Layers, weakest first: defaults, preset, `config/reverb.php` or the cached configuration of a Laravel project, file,
-//! Laravel's variables (the process's, then those of `.env`), `RESOUND_` variables, command line. Nothing else reads files or
+//! Layers, weakest first: defaults, preset, `config/reverb.php` or the cached configuration of a Laravel project, file (ours or
+//! soketi's), soketi's variables, Laravel's variables (the process's, then those of `.env`), `RESOUND_` variables, command line. Nothing else reads files or
 //! variables, and nothing is changed after [`load`].
 mod apps;
 mod env_file;
 mod error;
+mod explicit;
 mod laravel;
 mod layers;
 mod limits;
 mod php;
 mod section;
+mod soketi;
 #[cfg(test)]
 mod tests;
 mod variables;
 mod webhooks;
 
 pub use error::ConfigError;
+pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
 pub use limits::LimitSettings;
 
@@ -25,8 +28,9 @@ use crate::{
     log::{self, LogFormat, LogSettings},
 };
 use laravel::Project;
-use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, Table};
+use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, SettingsFile, Table};
 use section::Section;
+use soketi::FromSoketi;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
@@ -55,6 +59,8 @@ pub struct Settings {
     pub notes: Vec<String>,
     /// the files that were read, as messages name them
     pub files: Vec<String>,
+    /// what `resound import` writes down
+    pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
     /// this server speaks TLS
@@ -176,11 +182,11 @@ pub fn load(
     let file = match settings_file(overrides, &project) {
         Some(name) => {
             let folder = overrides.folder.clone().unwrap_or_default();
-            let layer = layers::file(&folder.join(&name), &name.display().to_string())?;
+            let file = layers::file(&folder.join(&name), &name.display().to_string())?;
             project.files.push(name.display().to_string());
-            layer
+            file
         }
-        None => Layer::default(),
+        None => SettingsFile::Toml(Layer::default()),
     };
     assemble(file, overrides, project)
 }
@@ -199,7 +205,7 @@ fn settings_file(overrides: &Overrides, project: &Project) -> Option<PathBuf> {
 
 /// Settings from TOML text alone, without file, variables or options: for tests and for embedding the server.
 pub fn from_toml(text: &str) -> Result<Settings, ConfigError> {
-    let file = layers::toml(text, "the given text")?;
+    let file = SettingsFile::Toml(layers::toml(text, "the given text")?);
     assemble(file, &Overrides::default(), Project::default())
 }
 
@@ -211,19 +217,37 @@ pub fn process_variables() -> HashMap<String, String> {
         .collect()
 }
 
-fn assemble(file: Layer, overrides: &Overrides, project: Project) -> Result<Settings, ConfigError> {
-    let found = variables::read(&project.environment)?;
+fn assemble(
+    file: SettingsFile,
+    overrides: &Overrides,
+    project: Project,
+) -> Result<Settings, ConfigError> {
+    let (file, soketi_file) = match file {
+        SettingsFile::Toml(layer) => (layer, None),
+        SettingsFile::Soketi(file) => (Layer::default(), Some(file)),
+    };
+    let mut found = variables::read(&project.environment)?;
+    let mut soketi = soketi::read(&project.environment.of_soketi(), soketi_file.as_ref())?;
+    if soketi.settings.values.contains_key("server.port") {
+        found.leave_out_laravel_websockets_port();
+    }
+    // soketi's defaults are for who has nothing but soketi
+    let has_reverb = project.environment.has_reverb() || !project.config.settings.values.is_empty();
+    if !soketi.is_present || has_reverb {
+        soketi.derived = Layer::default();
+    }
     let defaults = layers::defaults()?;
     let options = option_layer(overrides);
     let laravel = &project.config;
     let explicit = [
         &laravel.settings,
         &file,
+        &soketi.settings,
         &found.laravel,
         &found.resound,
         &options,
     ];
-    let derived = [&defaults, &laravel.derived, &found.derived];
+    let derived = [&defaults, &soketi.derived, &laravel.derived, &found.derived];
     let merge = |below: &[&Layer]| layers::merge(&[below, &explicit].concat());
 
     let mut settings = merge(&derived)?;
@@ -231,12 +255,13 @@ fn assemble(file: Layer, overrides: &Overrides, project: Project) -> Result<Sett
         settings = merge(&[&derived[..], &[&layers::hosted()?]].concat())?;
     }
     // what was said for all apps, besides what Laravel's variables say: its configuration has that for each app
-    let own = layers::merge(&[&file, &found.resound])?;
+    let own = layers::merge(&[&file, &soketi.settings, &found.resound])?;
     check(
         &settings,
         &Section::new(&own, "app_defaults"),
         found,
         project,
+        soketi,
     )
 }
 
@@ -265,16 +290,24 @@ fn check(
     own_defaults: &Section<'_>,
     found: FromVariables,
     project: Project,
+    mut soketi: FromSoketi,
 ) -> Result<Settings, ConfigError> {
     let mut warnings = [found.warnings, project.warnings.clone()].concat();
+    warnings.append(&mut soketi.warnings);
     warnings.extend(project.config.warnings.iter().cloned());
     warnings.extend(overridden_literals(&project, &found.laravel));
-    let notes = [&found.notes, &project.notes, &project.config.notes];
+    let notes = [
+        &found.notes,
+        &project.notes,
+        &project.config.notes,
+        &soketi.unused,
+    ];
     let notes = notes.into_iter().flatten().cloned().collect();
     let named = apps::Named {
         variables: found.apps,
-        incomplete: found.incomplete,
+        incomplete: [found.incomplete, std::mem::take(&mut soketi.incomplete)].concat(),
         project: &project,
+        soketi: &soketi,
     };
     let configured = apps::collect(settings, named, &mut warnings)?;
     let server = server_settings(&Section::new(settings, "server"), &configured)?;
@@ -306,6 +339,7 @@ fn check(
             .flat_map(|app| apps::list(app, own_defaults)),
     );
     Ok(Settings {
+        explicit: explicit::collect(settings, &configured, own_defaults),
         listing,
         is_development: configured.iter().all(apps::Configured::is_published),
         apps: built,

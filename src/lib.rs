@@ -12,6 +12,7 @@
 //! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
@@ -131,6 +132,7 @@ pub mod gate;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
+pub mod import;
 pub mod log;
 pub mod node;
 pub mod peer;

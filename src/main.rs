@@ -11,6 +11,7 @@ use resound::{
     config::{self, ConfigError, Settings},
     doctor::{self, DoctorArguments},
     health,
+    import::{self, ImportError},
     log::{self, LogFormat},
     publish,
     server::{self, limits},
@@ -36,19 +37,23 @@ fn main() -> ExitCode {
 /// Settings that can't be used are `EX_CONFIG` of sysexits.h, so that a process manager need not try again; clap ends with 2
 /// on a wrong command line.
 fn exit_code(error: &Failure) -> ExitCode {
-    match error.downcast_ref::<ConfigError>() {
-        Some(_) => ExitCode::from(78),
-        None => ExitCode::FAILURE,
+    match error.is::<ConfigError>() || error.is::<ImportError>() {
+        true => ExitCode::from(78),
+        false => ExitCode::FAILURE,
     }
 }
 
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    // reads other settings than those of this process
+    if let Some(Command::Import { from }) = &cli.command {
+        return print_out(&import::from(from)?);
+    }
     let settings = config::load(&cli.options.overrides(), &config::process_variables())?;
     match &cli.command {
-        Some(Command::Config) => print(&cli::config_listing(&settings))
-            .map_err(|error| format!("can't write to standard output: {error}"))?,
+        Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
+        Some(Command::Import { .. }) => {}
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
         Some(Command::Publish(arguments)) => {
             let answer = publish::run(&settings, arguments)?;
@@ -111,6 +116,10 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         running.until_stopped(signals).await?;
         Ok(())
     })
+}
+
+fn print_out(text: &str) -> Result<(), Failure> {
+    print(text).map_err(|error| format!("can't write to standard output: {error}").into())
 }
 
 /// Writes to standard output. A reader that has gone (`resound config | head`) is no failure.

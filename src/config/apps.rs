@@ -5,6 +5,7 @@ use super::{
     laravel::Project,
     layers::{DEFAULT_ORIGIN, Table, hosted, shown},
     section::Section,
+    soketi::FromSoketi,
     variables::AppVariables,
     webhooks,
 };
@@ -18,7 +19,9 @@ use crate::{
 use config::{Value, ValueKind};
 use std::{sync::Arc, time::Duration};
 
-const DEVELOPMENT_ID: &str = "1001";
+pub(super) const DEVELOPMENT_ID: &str = "1001";
+/// The id of soketi's own default app; key and secret are the same.
+const SOKETI_ID: &str = "app-id";
 const DEVELOPMENT_KEY: &str = "app-key";
 const DEVELOPMENT_SECRET: &str = "app-secret";
 
@@ -29,14 +32,14 @@ const DAY_S: u32 = 86_400;
 /// An app as configured, before its limits are read.
 pub(super) struct Configured<'a> {
     pub(super) id: String,
-    key: String,
-    secret: String,
+    pub(super) key: String,
+    pub(super) secret: String,
     /// of the app as a whole
-    origin: String,
+    pub(super) origin: String,
     /// of id, key and secret
-    origins: [String; 3],
+    pub(super) origins: [String; 3],
     /// its `[[apps]]` section
-    table: Option<&'a Table>,
+    pub(super) table: Option<&'a Table>,
     /// what Laravel's configuration says of it, in the same form; weaker
     pub(super) laravel: Option<&'a Table>,
 }
@@ -47,6 +50,7 @@ pub(super) struct Named<'a> {
     /// why some of Laravel's variables make no app
     pub(super) incomplete: Vec<ConfigError>,
     pub(super) project: &'a Project,
+    pub(super) soketi: &'a FromSoketi,
 }
 
 impl Configured<'_> {
@@ -75,6 +79,10 @@ pub(super) fn collect<'a>(
         check_unique(&app, &apps)?;
         apps.push(app);
     }
+    for (index, table) in named.soketi.apps.iter().enumerate() {
+        let app = from_table(&format!("soketi's app number {}", index + 1), table)?;
+        add(app, &mut apps, warnings)?;
+    }
     for table in &named.project.config.apps {
         let mut app = from_table("Laravel's app", table)?;
         (app.table, app.laravel) = (None, Some(table));
@@ -88,7 +96,10 @@ pub(super) fn collect<'a>(
         if let Some(error) = incomplete.next().or(named.project.absence_of_apps()) {
             return Err(error);
         }
-        apps.push(development());
+        apps.push(development(match named.soketi.is_present {
+            true => SOKETI_ID,
+            false => DEVELOPMENT_ID,
+        }));
     }
     warnings.extend(incomplete.map(|error| format!("{error}; it is left out for now")));
     Ok(apps)
@@ -115,9 +126,9 @@ fn add<'a>(
     Ok(())
 }
 
-fn development() -> Configured<'static> {
+fn development(id: &str) -> Configured<'static> {
     Configured {
-        id: DEVELOPMENT_ID.to_owned(),
+        id: id.to_owned(),
         key: DEVELOPMENT_KEY.to_owned(),
         secret: DEVELOPMENT_SECRET.to_owned(),
         origin: DEFAULT_ORIGIN.to_owned(),
@@ -383,6 +394,29 @@ fn message_too_small(app: &App, section: &Section<'_>) -> Result<Option<String>,
     )))
 }
 
+/// What is set for this app alone and in force, by name. Its webhooks are apart.
+pub(super) fn overrides<'a>(
+    configured: &Configured<'a>,
+    own_defaults: &Section<'_>,
+) -> Vec<(&'a str, &'a Value)> {
+    let own = configured.table.into_iter().flatten();
+    let is_in_force = |key: &str| {
+        let is_own = configured
+            .table
+            .is_some_and(|table| table.contains_key(key));
+        !is_own && !own_defaults.has(key)
+    };
+    let laravel = configured.laravel.into_iter().flatten();
+    let laravel = laravel.filter(|(key, _)| is_in_force(key));
+    let mut overrides: Vec<(&str, &Value)> = own
+        .chain(laravel)
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !["id", "key", "secret", "webhooks"].contains(key))
+        .collect();
+    overrides.sort_by_key(|(key, _)| *key);
+    overrides
+}
+
 /// The lines of `resound config` for one app, its secrets masked. `own_defaults`: what is said here for all apps, which is
 /// stronger than what Laravel says of one.
 pub(super) fn list(configured: &Configured<'_>, own_defaults: &Section<'_>) -> Vec<Setting> {
@@ -397,20 +431,7 @@ pub(super) fn list(configured: &Configured<'_>, own_defaults: &Section<'_>) -> V
         setting("key", format!("{:?}", configured.key), key),
         setting("secret", "****".to_owned(), secret),
     ];
-    let own = configured.table.into_iter().flatten();
-    let is_in_force = |key: &str| {
-        let is_own = configured
-            .table
-            .is_some_and(|table| table.contains_key(key));
-        !is_own && !own_defaults.has(key)
-    };
-    let laravel = configured.laravel.into_iter().flatten();
-    let laravel = laravel.filter(|(key, _)| is_in_force(key));
-    let mut overrides: Vec<_> = own
-        .chain(laravel)
-        .filter(|(key, _)| !["id", "key", "secret", "webhooks"].contains(&key.as_str()))
-        .collect();
-    overrides.sort_by_key(|(key, _)| key.as_str());
+    let overrides = overrides(configured, own_defaults);
     settings.extend(overrides.into_iter().map(|(key, value)| {
         let origin = value.origin().unwrap_or(&configured.origin);
         setting(key, shown(value), origin)

@@ -32,6 +32,12 @@ pub enum ConfigError {
         position: String,
         reason: String,
     },
+    #[error("{origin} is not valid JSON{position}: {reason}")]
+    NotJson {
+        origin: String,
+        position: String,
+        reason: String,
+    },
     #[error(
         "{absence}, but {present} is set; an app needs an id, a key and a secret, so set {missing} or unset the others"
     )]

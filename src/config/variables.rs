@@ -4,6 +4,7 @@ use super::{
     env_file::EnvFile,
     error::{ConfigError, nearest},
     layers::{KNOWN_KEYS, Layer},
+    soketi,
 };
 use config::{Value, ValueKind};
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +43,19 @@ pub(super) struct FromVariables {
     pub(super) warnings: Vec<String>,
     /// for the log at level debug
     pub(super) notes: Vec<String>,
+}
+
+impl FromVariables {
+    /// Where soketi's variables or file name a port, laravel-websockets' doesn't count.
+    pub(super) fn leave_out_laravel_websockets_port(&mut self) {
+        let is_theirs = |value: &Value| {
+            let origin = value.origin().unwrap_or_default();
+            origin.contains("LARAVEL_WEBSOCKETS_PORT")
+        };
+        self.laravel
+            .values
+            .retain(|key, value| key != "server.port" || !is_theirs(value));
+    }
 }
 
 /// An app named by three variables.
@@ -285,6 +299,18 @@ impl Environment {
             .collect()
     }
 
+    /// soketi's variables, which have rules of their own.
+    pub(super) fn of_soketi(&self) -> soketi::Variables<'_> {
+        let names = self.iter().filter(|(name, _)| name.starts_with("SOKETI_"));
+        names
+            .map(|(name, text)| (name, (text, self.origin(name))))
+            .collect()
+    }
+
+    pub(super) fn has_reverb(&self) -> bool {
+        self.iter().any(|(name, _)| name.starts_with("REVERB_"))
+    }
+
     /// Whether laravel-websockets' names are there, and none of Reverb's.
     fn is_of_laravel_websockets(&self) -> bool {
         let prefixes = ["LARAVEL_WEBSOCKETS_", "WEBSOCKETS_REPLICATION_"];
@@ -293,8 +319,7 @@ impl Environment {
             names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
         };
         let mut present = self.iter().map(|(name, _)| name);
-        let has_reverb = self.iter().any(|(name, _)| name.starts_with("REVERB_"));
-        !has_reverb && present.any(is_theirs)
+        !self.has_reverb() && present.any(is_theirs)
     }
 }
 
