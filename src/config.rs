@@ -68,8 +68,6 @@ pub struct Settings {
     pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
-    /// this server speaks TLS
-    pub has_certificate: bool,
     /// the Laravel project the server was started in, if it is one
     pub laravel: Option<LaravelApp>,
 }
@@ -199,7 +197,7 @@ pub fn load(
         }
         None => SettingsFile::Toml(Layer::default()),
     };
-    let hostname = project.environment.get("REVERB_HOST").map(str::to_owned);
+    let hostname = project.app.as_ref().and_then(|app| app.hostname.clone());
     let mut settings = assemble(file, overrides, project)?;
     settings.tls.know_surroundings(variables, hostname);
     Ok(settings)
@@ -356,8 +354,8 @@ fn check(
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
-    let has_certificate = has_certificate(settings);
     if let Some(app) = &project.app {
+        let has_certificate = tls.certificate.is_some();
         warnings.extend(app.mismatches(&server, has_certificate, &built));
     }
     let mut listing = list(settings, &server);
@@ -383,7 +381,6 @@ fn check(
         warnings,
         notes,
         files: project.files,
-        has_certificate,
         laravel: project.app,
     })
 }
@@ -403,12 +400,6 @@ fn overridden_literals(project: &Project, variables: &Layer) -> Vec<String> {
         })
     });
     pairs.collect()
-}
-
-/// Whether this server speaks TLS.
-fn has_certificate(settings: &Table) -> bool {
-    let tls = Section::new(settings, "tls");
-    tls.has("certificate") && tls.text("certificate").is_ok_and(|file| !file.is_empty())
 }
 
 fn server_settings(

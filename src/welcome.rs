@@ -43,7 +43,7 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
     let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
     if let Some(app) = &settings.laravel {
-        text.push_str(&addresses(app, settings, address));
+        text.push_str(&addresses(app, settings, address, is_tls));
     }
     if settings.is_development && settings.server.host.is_loopback() {
         let _ = writeln!(
@@ -59,7 +59,7 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
 
 /// Who reaches the server where, in one line, and what of it can't work in one line each: that is what most people who set up
 /// broadcasting get wrong.
-fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> String {
+fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     let posts_to = app
         .posts_to()
         .unwrap_or_else(|| "an address that its settings don't say".to_owned());
@@ -75,7 +75,7 @@ fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> Stri
         port: address.port(),
         ..settings.server.clone()
     };
-    for mismatch in app.mismatches(&server, settings.has_certificate, &settings.apps) {
+    for mismatch in app.mismatches(&server, is_tls, &settings.apps) {
         // writing to a String can't fail
         let _ = writeln!(text, "  can't work: {mismatch}");
     }
