@@ -42,9 +42,12 @@ pub struct Options {
     /// Log at level debug
     #[arg(long, global = true)]
     debug: bool,
-    /// Reverb's option for its certificate look-up: taken so that a Reverb command line still works
-    #[arg(long, global = true, hide = true)]
+    /// Host name whose Herd or Valet certificate is used [default: REVERB_HOST]
+    #[arg(long, global = true, value_name = "NAME")]
     hostname: Option<String>,
+    /// No TLS, whatever certificates are set or found
+    #[arg(long, global = true)]
+    no_tls: bool,
     #[command(flatten)]
     artisan: ArtisanOptions,
 }
@@ -52,16 +55,17 @@ pub struct Options {
 /// What `php artisan` takes with every command: taken and without effect, so that its command lines still work.
 #[derive(Clone, Debug, Default, Args)]
 struct ArtisanOptions {
-    #[arg(long, short = 'n', global = true, hide = true)]
-    no_interaction: bool,
-    #[arg(long, global = true, hide = true)]
-    ansi: bool,
-    #[arg(long, global = true, hide = true)]
-    no_ansi: bool,
-    #[arg(long, short = 'q', global = true, hide = true)]
-    quiet: bool,
-    #[arg(long, global = true, hide = true)]
-    silent: bool,
+    // counted, since artisan takes each more than once
+    #[arg(long, short = 'n', global = true, hide = true, action = ArgAction::Count)]
+    no_interaction: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    ansi: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    no_ansi: u8,
+    #[arg(long, short = 'q', global = true, hide = true, action = ArgAction::Count)]
+    quiet: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    silent: u8,
     #[arg(long, short = 'v', global = true, hide = true, action = ArgAction::Count)]
     verbose: u8,
 }
@@ -106,15 +110,9 @@ impl Options {
             port: self.port.clone(),
             path: self.path.clone(),
             debug: self.debug,
+            hostname: self.hostname.clone(),
+            no_tls: self.no_tls,
         }
-    }
-
-    /// Sentences to log at start.
-    pub fn warnings(&self) -> Vec<String> {
-        let hostname = self.hostname.as_ref().map(|_| {
-            "option --hostname has no effect: Resound answers on every host name".to_owned()
-        });
-        hostname.into_iter().collect()
     }
 }
 
@@ -170,10 +168,14 @@ mod tests {
         assert!(options.overrides().debug);
         let options = check("resound --path /ws start --hostname ws.example.com");
         assert_eq!(options.overrides().path.as_deref(), Some("/ws"));
-        assert_eq!(options.warnings().len(), 1);
+        assert_eq!(
+            options.overrides().hostname.as_deref(),
+            Some("ws.example.com")
+        );
+        assert!(!options.overrides().no_tls);
         let options = check("resound start --config=resound.toml");
         assert_eq!(options.overrides().file, Some("resound.toml".into()));
-        assert!(options.warnings().is_empty());
+        assert!(check("resound start --no-tls").overrides().no_tls);
     }
 
     #[test]

@@ -11,11 +11,13 @@ mod explicit;
 mod laravel;
 mod layers;
 mod limits;
+mod listeners;
 mod php;
 mod section;
 mod soketi;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod variables;
 mod webhooks;
 
@@ -24,6 +26,8 @@ pub use error::ConfigError;
 pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
 pub use limits::LimitSettings;
+pub use listeners::{Listeners, Stopping};
+pub use tls::TlsSettings;
 
 use crate::{
     apps::App,
@@ -45,6 +49,7 @@ use variables::{CONFIG_VARIABLE, FromVariables};
 #[derive(Debug)]
 pub struct Settings {
     pub server: ServerSettings,
+    pub tls: TlsSettings,
     pub socket: SocketSettings,
     pub hub: HubSettings,
     pub publish: PublishSettings,
@@ -66,8 +71,6 @@ pub struct Settings {
     pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
-    /// this server speaks TLS
-    pub has_certificate: bool,
     /// the Laravel project the server was started in, if it is one
     pub laravel: Option<LaravelApp>,
 }
@@ -98,6 +101,8 @@ pub struct ServerSettings {
     pub handshake_timeout: Duration,
     pub keep_alive: Duration,
     pub drain: Duration,
+    pub stopping: Stopping,
+    pub listeners: Listeners,
     /// peers whose X-Forwarded-* headers are believed
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }
@@ -170,6 +175,10 @@ pub struct Overrides {
     pub port: Option<String>,
     pub path: Option<String>,
     pub debug: bool,
+    /// whose certificate is looked for
+    pub hostname: Option<String>,
+    /// no certificate at all, whatever other sources say
+    pub no_tls: bool,
 }
 
 /// The settings file that is taken when none is named.
@@ -191,7 +200,10 @@ pub fn load(
         }
         None => SettingsFile::Toml(Layer::default()),
     };
-    assemble(file, overrides, project)
+    let hostname = project.app.as_ref().and_then(|app| app.hostname.clone());
+    let mut settings = assemble(file, overrides, project)?;
+    settings.tls.know_surroundings(variables, hostname);
+    Ok(settings)
 }
 
 /// The file named by option or variable, else the one in the folder.
@@ -284,6 +296,15 @@ fn option_layer(overrides: &Overrides) -> Layer {
     if overrides.debug {
         layer.set("log.level", "debug", "option --debug");
     }
+    if let Some(hostname) = &overrides.hostname {
+        layer.set("tls.hostname", hostname.as_str(), "option --hostname");
+    }
+    if overrides.no_tls {
+        for key in ["tls.certificate", "tls.key"] {
+            layer.set(key, "", "option --no-tls");
+        }
+        layer.set("tls.auto", false, "option --no-tls");
+    }
     layer
 }
 
@@ -313,7 +334,12 @@ fn check(
         soketi: &soketi,
     };
     let configured = apps::collect(settings, named, &mut warnings)?;
-    let server = server_settings(&Section::new(settings, "server"), &configured)?;
+    let server = server_settings(
+        &Section::new(settings, "server"),
+        &configured,
+        &mut warnings,
+    )?;
+    let tls = tls::settings(&Section::new(settings, "tls"))?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
@@ -332,8 +358,8 @@ fn check(
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
-    let has_certificate = has_certificate(settings);
     if let Some(app) = &project.app {
+        let has_certificate = tls.certificate.is_some();
         warnings.extend(app.mismatches(&server, has_certificate, &built));
     }
     let mut listing = list(settings, &server);
@@ -349,6 +375,7 @@ fn check(
         is_development: configured.iter().all(apps::Configured::is_published),
         apps: built,
         server,
+        tls,
         socket,
         hub,
         publish,
@@ -359,7 +386,6 @@ fn check(
         warnings,
         notes,
         files: project.files,
-        has_certificate,
         laravel: project.app,
     })
 }
@@ -381,19 +407,16 @@ fn overridden_literals(project: &Project, variables: &Layer) -> Vec<String> {
     pairs.collect()
 }
 
-/// Whether this server speaks TLS.
-fn has_certificate(settings: &Table) -> bool {
-    let tls = Section::new(settings, "tls");
-    tls.has("certificate") && tls.text("certificate").is_ok_and(|file| !file.is_empty())
-}
-
 fn server_settings(
     section: &Section<'_>,
     configured: &[apps::Configured<'_>],
+    warnings: &mut Vec<String>,
 ) -> Result<ServerSettings, ConfigError> {
     let workers = section.usize("workers", 0..=1_024)?;
     let connections_max = section.usize("connections_max", 0..=u32::MAX.into())?;
     let port = section.integer("port", 0..=u16::MAX.into())?;
+    let drain = section.seconds("drain_s", 0..=3_600)?;
+    let is_published = configured.iter().any(apps::Configured::is_published);
     Ok(ServerSettings {
         host: host(section, configured)?,
         port: u16::try_from(port).unwrap_or(u16::MAX),
@@ -406,7 +429,9 @@ fn server_settings(
         request_bytes_max: section.usize("request_bytes_max", 1_024..=apps::BYTES_MAX)?,
         handshake_timeout: section.seconds("handshake_timeout_s", 1..=600)?,
         keep_alive: section.seconds("keep_alive_s", 1..=86_400)?,
-        drain: section.seconds("drain_s", 0..=3_600)?,
+        drain,
+        stopping: listeners::stopping(section, drain, warnings)?,
+        listeners: listeners::listeners(section, is_published)?,
         trusted_proxies: trusted_proxies(section)?,
     })
 }

@@ -285,12 +285,16 @@ impl Hub {
                 .map(|(_, link)| Rc::downgrade(link))
                 .collect()
         };
-        let steps = (over.as_millis() / DRAIN_STEP.as_millis()).max(1);
-        let per_step = links.len().div_ceil(usize::try_from(steps).unwrap_or(1));
-        for some in links.chunks(per_step.max(1)) {
-            for link in some.iter().filter_map(Weak::upgrade) {
+        let steps =
+            usize::try_from(over.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
+        let steps = steps.max(1);
+        let mut closed = 0;
+        for step in 1..=steps {
+            let due = (links.len().saturating_mul(step)).div_ceil(steps);
+            for link in links[closed..due].iter().filter_map(Weak::upgrade) {
                 link.close(CloseReason::ServerClosing);
             }
+            closed = due;
             tokio::time::sleep(DRAIN_STEP).await;
         }
     }

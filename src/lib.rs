@@ -15,7 +15,7 @@
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls) with `herd`, [`systemd`](server::systemd) |
 //! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream; `resound tail --admin` |
 //! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
 //! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |
@@ -98,7 +98,8 @@
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
 //!   lives across an `await`.
 //! - Input is checked once, at the edge, and becomes a type that can only be valid: `ChannelName`, `SocketId`, `Signed`.
-//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals.
+//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals. Certificates, and what systemd
+//!   says in variables, are `server`'s too.
 //! - Secrets print as nothing: not in logs, errors or `Debug`.
 //!
 //! # A REST trigger, from HTTP bytes to sockets

@@ -37,7 +37,11 @@ fn main() -> ExitCode {
 /// Settings that can't be used are `EX_CONFIG` of sysexits.h, so that a process manager need not try again; clap ends with 2
 /// on a wrong command line.
 fn exit_code(error: &Failure) -> ExitCode {
-    match error.is::<ConfigError>() || error.is::<ImportError>() {
+    let is_start = |error: &server::StartError| error.is_configuration();
+    let is_configuration = error.is::<ConfigError>()
+        || error.is::<ImportError>()
+        || error.downcast_ref().is_some_and(is_start);
+    match is_configuration {
         true => ExitCode::from(78),
         false => ExitCode::FAILURE,
     }
@@ -83,7 +87,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     for note in &settings.notes {
         tracing::debug!("{note}");
     }
-    for warning in settings.warnings.iter().chain(&cli.options.warnings()) {
+    for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let (files_max, warning) = limits::raise_file_limit();
@@ -92,10 +96,11 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let log_format = settings.log.format;
+    let inherited = server::Inherited::from_environment().map_err(server::StartError::from)?;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
         let reload_signal = server::ReloadSignal::listen()?;
-        let running = server::start(settings, files_max)?;
+        let running = server::start_with(settings, files_max, inherited)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             "listening on {}",
@@ -111,6 +116,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         actix_rt::spawn(server::reload_on(
             reload_signal,
             running.node.clone(),
+            running.certificates.clone(),
             move || config::load(&overrides, &config::process_variables()),
         ));
         running.until_stopped(signals).await?;

@@ -43,6 +43,8 @@ pub struct Node {
     observer: Observer,
     gate: Arc<Gate>,
     is_draining: AtomicBool,
+    is_closing: AtomicBool,
+    hands_over: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
 }
@@ -108,6 +110,8 @@ impl Node {
             observer,
             gate: Arc::new(Gate::new()),
             is_draining: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
             settings: ArcSwap::from_pointee(settings),
@@ -336,18 +340,43 @@ impl Node {
         &self.gate
     }
 
+    /// Whether a stop has begun: readiness fails.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// From now on new sockets are refused and readiness fails; the open ones are closed over `server.drain_s` (C-34).
-    pub fn drain(&self) {
+    /// Whether sockets are being closed, so that new ones can't stay.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether a successor takes connections already: newcomers are sent on with 4200 instead of refused.
+    pub fn hands_over(&self) -> bool {
+        self.hands_over.load(Ordering::Relaxed)
+    }
+
+    pub fn hand_over(&self) {
+        self.hands_over.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on readiness fails; otherwise everything goes on.
+    pub fn fail_readiness(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on new sockets are refused and readiness fails; the open ones are closed as `server.drain_s` or
+    /// `server.drain_rate_per_s` say (C-34). Returns how long that will take.
+    pub fn drain(&self) -> Duration {
+        self.fail_readiness();
+        self.is_closing.store(true, Ordering::Relaxed);
+        let over = {
+            let server = &self.settings().server;
+            server.stopping.time_for(self.connections(), server.drain)
+        };
         for inbox in self.directory.inboxes() {
-            inbox.push(Command::Drain {
-                over: self.settings().server.drain,
-            });
+            inbox.push(Command::Drain { over });
         }
+        over
     }
 }
 

@@ -18,7 +18,7 @@ const FORWARDED_MAX: usize = 32;
 pub struct Peer {
     /// The address the connection came from: by TCP, or what a PROXY protocol header says; `None` on a Unix socket.
     pub address: Option<SocketAddr>,
-    /// the listener itself speaks TLS
+    /// the client speaks TLS: to the listener itself, or to a proxy whose PROXY protocol header says so
     pub is_tls: bool,
 }
 

@@ -11,13 +11,18 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 13] = [
+const AT_START: [&str; 19] = [
     "server.host",
     "server.port",
     "server.path",
     "server.workers",
     "server.connections_max",
     "server.keep_alive_s",
+    "server.proxy_protocol",
+    "server.plain_host",
+    "server.plain_port",
+    "server.unix_socket",
+    "server.unix_socket_mode",
     "socket.write_timeout_s",
     "socket.close_timeout_s",
     "hub.inbox_depth_max",
@@ -25,6 +30,7 @@ const AT_START: [&str; 13] = [
     "publish.",
     "admin.",
     "log.format",
+    "tls.",
 ];
 
 /// What a reload changes, a sentence each.
@@ -131,6 +137,8 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.server.workers = server.workers;
     after.server.connections_max = server.connections_max;
     after.server.keep_alive = server.keep_alive;
+    after.server.listeners = server.listeners;
+    after.tls = before.tls.clone();
     after.socket.write_timeout = before.socket.write_timeout;
     after.socket.close_timeout = before.socket.close_timeout;
     after.hub.inbox_depth_max = before.hub.inbox_depth_max;

@@ -100,6 +100,10 @@ impl LaravelApp {
         let host = self.host.as_deref().filter(|host| is_this_machine(host))?;
         let url = self.posts_to()?;
         let is_https = self.scheme.as_deref() == Some("https");
+        let plain = server.listeners.plain.map(|address| address.port());
+        if !is_https && plain.is_some() && plain == self.port {
+            return None;
+        }
         if is_https && !has_certificate {
             return Some(format!(
                 "the app posts to {url}, but this server has no certificate: make the scheme http (REVERB_SCHEME or PUSHER_SCHEME), or give it a certificate (tls.certificate)"
@@ -107,7 +111,7 @@ impl LaravelApp {
         }
         if !is_https && has_certificate {
             return Some(format!(
-                "the app posts to {url}, but this server speaks TLS: make the scheme https (REVERB_SCHEME or PUSHER_SCHEME)"
+                "the app posts to {url}, but this server speaks TLS: make the scheme https (REVERB_SCHEME or PUSHER_SCHEME), or let it listen without TLS for the app (server.plain_port)"
             ));
         }
         let port = self

@@ -9,7 +9,7 @@ use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
-    ConnectionType, HttpMessage, Request, RequestHead, Response, StatusCode,
+    ConnectionType, HttpMessage, Method, Request, RequestHead, Response, StatusCode,
     body::BodySize,
     h1::{Codec, Message},
     header::{self, HeaderMap, HeaderValue},
@@ -46,18 +46,23 @@ const STRANGER: KeepAlive = KeepAlive {
 };
 const STRANGER_MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Where the request came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Listener {
-    /// the listener itself speaks TLS
-    pub is_tls: bool,
+/// Whether a request that says `Upgrade: websocket` means it: some proxies are set up to say so on every request. It does
+/// on the path of sockets, where whatever is wrong with it is answered as a failed handshake, and elsewhere if it
+/// has a handshake's key. `CONNECT` arrives here as well, and is nothing else we know.
+pub fn is_handshake(request: &Request, prefix: &str) -> bool {
+    let head = request.head();
+    let path = head.uri.path();
+    let is_app = |path: &str| path == "/app" || path.starts_with("/app/");
+    is_app(path)
+        || path.strip_prefix(prefix).is_some_and(is_app)
+        || head.method == Method::CONNECT
+        || head.method == Method::GET && head.headers().contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 /// Answers an upgrade request. Afterwards the connection lives on in a task of its own, or is closed.
 pub async fn upgrade<T>(
     node: Arc<Node>,
     hub: Rc<Hub>,
-    listener: Listener,
     request: Request,
     framed: Framed<T, Codec>,
 ) -> io::Result<()>
@@ -75,7 +80,7 @@ where
         Message::Item((response, BodySize::None)),
         &mut parts.write_buf,
     )?;
-    let admission = admit(&node, client, &request, listener);
+    let admission = admit(&node, client, &request);
     open(
         node,
         hub,
@@ -96,6 +101,7 @@ struct Refusal {
     body: &'static str,
 }
 
+/// What the listener knows of the connection.
 fn peer(request: &Request) -> Peer {
     Peer::of(request.conn_data(), request.peer_addr())
 }
@@ -107,7 +113,7 @@ fn client(node: &Node, request: &Request) -> Client {
 }
 
 fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {
-    if node.is_draining() {
+    if node.is_closing() && !node.hands_over() {
         return Err(Refusal {
             reason: "server_closing",
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
@@ -244,12 +250,7 @@ struct Admission {
 
 /// The checks of C-8 in their order. What fails here is reported over the WebSocket, since browsers can't read the
 /// status of a refused handshake.
-fn admit(
-    node: &Arc<Node>,
-    client: Client,
-    request: &Request,
-    listener: Listener,
-) -> Result<Admission, CloseReason> {
+fn admit(node: &Arc<Node>, client: Client, request: &Request) -> Result<Admission, CloseReason> {
     let uri = request.uri();
     let settings = node.settings();
     let app = app_key(uri.path(), &settings.server.path)
@@ -260,7 +261,10 @@ fn admit(
         });
     let app_id = app.as_ref().ok().map(|app| app.id.clone());
     let admission = app.and_then(|app| {
-        check_app(node, &app, request, listener)?;
+        check_app(node, &app, request)?;
+        if node.is_closing() {
+            return Err(CloseReason::ServerClosing);
+        }
         let permit = node.admit(&app)?;
         let place = node.gate().connect(client, &settings.limits);
         let place = place.ok_or(CloseReason::AddressOverCapacity)?;
@@ -284,16 +288,11 @@ fn admit(
     admission
 }
 
-fn check_app(
-    node: &Node,
-    app: &App,
-    request: &Request,
-    listener: Listener,
-) -> Result<(), CloseReason> {
+fn check_app(node: &Node, app: &App, request: &Request) -> Result<(), CloseReason> {
     if !app.enabled {
         return Err(CloseReason::AppDisabled);
     }
-    let is_tls = listener.is_tls || is_forwarded_tls(node, request);
+    let is_tls = peer(request).is_tls || is_forwarded_tls(node, request);
     if app.require_tls && !is_tls {
         return Err(CloseReason::TlsOnly);
     }
