@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
     http::header::{ACCEPT, CONTENT_TYPE},
     web,
 };
@@ -35,15 +35,28 @@ impl Context {
 
 pub fn routes(config: &mut web::ServiceConfig) {
     config
-        .route("/metrics", web::get().to(metrics))
-        .route("/", web::get().to(health::live))
-        .route("/live", web::get().to(health::live))
-        .route("/up", web::get().to(health::up))
-        .route("/ready", web::get().to(health::ready))
-        .route("/accept-traffic", web::get().to(health::accept_traffic))
-        .route("/usage", web::get().to(health::usage))
+        .service(readable("/metrics", metrics))
+        .service(readable("/", health::live))
+        .service(readable("/live", health::live))
+        .service(readable("/up", health::up))
+        .service(readable("/ready", health::ready))
+        .service(readable("/accept-traffic", health::accept_traffic))
+        .service(readable("/usage", health::usage))
         .route("/stream", web::get().to(stream::stream))
         .default_service(web::to(not_found));
+}
+
+/// HEAD, which some probes send, gets the same answer without its body.
+fn readable<F, Args>(path: &str, endpoint: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .route(web::get().to(endpoint.clone()))
+        .route(web::head().to(endpoint))
+        .default_service(web::to(not_found))
 }
 
 async fn not_found() -> HttpResponse {
