@@ -7,8 +7,12 @@
 //! | Module | What it is for |
 //! |---|---|
 //! | `main.rs` | arguments, logging, run, exit code |
-//! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
+//! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
+//! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command |
+//! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
+//! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls) with `herd`, [`systemd`](server::systemd) |
@@ -31,7 +35,8 @@
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome, health -> config -> log
+//! main -> cli, welcome -> config -> log
+//!     \-> health, publish, tail, doctor -> client
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
@@ -119,21 +124,26 @@ pub mod api;
 pub mod apps;
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod frame;
 pub mod gate;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
+pub mod import;
 pub mod log;
 pub mod node;
 pub mod peer;
 pub mod protocol;
+pub mod publish;
 pub mod rate;
 pub mod reload;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod tail;
 pub mod webhook;
 pub mod welcome;

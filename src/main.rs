@@ -8,31 +8,39 @@ use std::{
 use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
-    config::{self, Settings},
+    config::{self, ConfigError, Settings},
+    doctor::{self, DoctorArguments},
     health,
+    import::{self, ImportError},
     log::{self, LogFormat},
+    publish,
     server::{self, limits},
-    welcome,
+    tail, welcome,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match &cli.command {
+        // The one command that has something to say about settings that can't be used.
+        Some(Command::Doctor(arguments)) => examine(&cli, arguments),
+        _ => run(&cli).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("resound: {error}");
-            exit_code(error.as_ref())
+            exit_code(&error)
         }
     }
 }
 
-/// What a process manager is told: with these settings another start ends the same way, or it may not.
-fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
-    /// EX_CONFIG
-    const CONFIGURATION: u8 = 78;
+/// Settings that can't be used are `EX_CONFIG` of sysexits.h, so that a process manager need not try again; clap ends with 2
+/// on a wrong command line.
+fn exit_code(error: &Failure) -> ExitCode {
     let is_start = |error: &server::StartError| error.is_configuration();
-    match error.downcast_ref().is_some_and(is_start) || error.is::<config::ConfigError>() {
-        true => ExitCode::from(CONFIGURATION),
+    let is_configuration = error.is::<ConfigError>() || error.is::<ImportError>();
+    match is_configuration || error.downcast_ref().is_some_and(is_start) {
+        true => ExitCode::from(78),
         false => ExitCode::FAILURE,
     }
 }
@@ -40,18 +48,43 @@ fn exit_code(error: &(dyn std::error::Error + 'static)) -> ExitCode {
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    // reads other settings than those of this process
+    if let Some(Command::Import { from }) = &cli.command {
+        return print_out(&import::from(from)?);
+    }
     let settings = config::load(&cli.options.overrides(), &config::process_variables())?;
     match &cli.command {
-        Some(Command::Config) => print(&cli::config_listing(&settings))
-            .map_err(|error| format!("can't write to standard output: {error}"))?,
+        Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
+        Some(Command::Import { .. }) => {}
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Publish(arguments)) => {
+            let answer = publish::run(&settings, arguments)?;
+            print(&format!("{answer}\n"))?;
+        }
+        Some(Command::Tail(arguments)) => {
+            tail::run(&settings, arguments, &mut io::stdout().lock())?;
+        }
+        // `main` asks it, with settings or without
+        Some(Command::Doctor(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,
     }
     Ok(())
 }
 
+fn examine(cli: &Cli, arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
+    let settings = config::load(&cli.options.overrides(), &config::process_variables());
+    let code = doctor::run(settings.as_ref(), arguments, &mut io::stdout().lock())?;
+    Ok(ExitCode::from(code))
+}
+
 fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     log::init(&settings.log).map_err(|error| error.to_string())?;
+    if !settings.files.is_empty() {
+        tracing::info!("settings read from {}", settings.files.join(", "));
+    }
+    for note in &settings.notes {
+        tracing::debug!("{note}");
+    }
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -87,6 +120,10 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         running.until_stopped(signals).await?;
         Ok(())
     })
+}
+
+fn print_out(text: &str) -> Result<(), Failure> {
+    print(text).map_err(|error| format!("can't write to standard output: {error}").into())
 }
 
 /// Writes to standard output. A reader that has gone (`resound config | head`) is no failure.

@@ -2,7 +2,11 @@
 
 use std::{fmt::Write, net::SocketAddr};
 
-use crate::{apps::App, config::Settings, server::Running};
+use crate::{
+    apps::App,
+    config::{LaravelApp, ServerSettings, Settings},
+    server::Running,
+};
 
 /// The text for standard output.
 pub fn text(running: &Running) -> String {
@@ -38,6 +42,9 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     );
     let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
     let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
+    if let Some(app) = &settings.laravel {
+        text.push_str(&addresses(app, settings, address));
+    }
     if settings.is_development {
         let _ = writeln!(
             text,
@@ -46,6 +53,31 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     }
     if let Some(app) = settings.apps.first() {
         text.push_str(&snippets(app, settings, address, is_tls));
+    }
+    text
+}
+
+/// Who reaches the server where, in one line, and what of it can't work in one line each: that is what most people who set up
+/// broadcasting get wrong.
+fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> String {
+    let posts_to = app
+        .posts_to()
+        .unwrap_or_else(|| "an address that its settings don't say".to_owned());
+    let browsers_use = app
+        .browsers_use()
+        .unwrap_or_else(|| "an address that .env doesn't say".to_owned());
+    let mut text = format!(
+        "Laravel ({}): listening on {address}, the app posts to {posts_to}, browsers use {browsers_use}\n",
+        app.source
+    );
+    // whatever port the server was given in the end
+    let server = ServerSettings {
+        port: address.port(),
+        ..settings.server.clone()
+    };
+    for mismatch in app.mismatches(&server, settings.has_certificate, &settings.apps) {
+        // writing to a String can't fail
+        let _ = writeln!(text, "  can't work: {mismatch}");
     }
     text
 }
@@ -130,6 +162,27 @@ mod tests {
         assert!(text.contains("\nREVERB_HOST=app.test\n"), "{text}");
         assert!(text.contains("\nREVERB_SCHEME=https\n"), "{text}");
         assert!(text.contains("forceTLS: true"), "{text}");
+    }
+
+    #[test]
+    fn a_laravel_project_is_told_who_reaches_what() {
+        let mut settings = crate::config::from_toml("[[apps]]\nid = 7\nkey = 'k'\nsecret = 's'")
+            .expect("settings");
+        settings.laravel = Some(LaravelApp {
+            source: ".env".to_owned(),
+            host: Some("localhost".to_owned()),
+            port: Some(8080),
+            scheme: Some("http".to_owned()),
+            app_key: Some("k".to_owned()),
+            ..LaravelApp::default()
+        });
+        let text = |address: &str| compose(&settings, address.parse().expect("address"), false);
+        let line = "Laravel (.env): listening on 0.0.0.0:8080, the app posts to http://localhost:8080, browsers use an address that .env doesn't say\n";
+        assert!(text("0.0.0.0:8080").contains(line));
+        assert!(!text("0.0.0.0:8080").contains("can't work"));
+        assert!(text("0.0.0.0:9000").contains(
+            "\n  can't work: the app posts to port 8080 of localhost, but this server listens on port 9000"
+        ));
     }
 
     #[test]

@@ -225,6 +225,9 @@ impl ResponseError for ApiError {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// By this `resound doctor` knows our refusals from those of a proxy, of the app, or of another server.
+const RESOUND: HeaderName = HeaderName::from_static("x-resound");
+
 /// Wraps all routes: a refusal gets a request id, in the answer and in the log line that explains it.
 pub async fn report(
     request: ServiceRequest,
@@ -248,8 +251,10 @@ pub async fn report(
                 &id,
             ),
         }
+        let headers = response.headers_mut();
+        headers.insert(RESOUND, HeaderValue::from_static("1"));
         if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            headers.insert(REQUEST_ID, id);
         }
     }
     Ok(response)

@@ -264,7 +264,7 @@ fn check_body(request: &SignedRequest<'_>) -> Result<(), RequestAuthError> {
 }
 
 /// Unix seconds as `2012-11-16T17:49:39Z`, in the proleptic Gregorian calendar.
-fn utc(unix_s: i64) -> String {
+pub(crate) fn utc(unix_s: i64) -> String {
     const DAY_S: i64 = 86_400;
     /// days from 0000-03-01, where the years of this count begin, to 1970-01-01
     const DAYS_TO_1970: i64 = 719_468;
