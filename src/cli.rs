@@ -10,7 +10,7 @@ use std::{fmt::Write, path::PathBuf};
 
 /// A server for the Pusher Channels protocol: WebSockets for Laravel Echo and every Pusher SDK.
 #[derive(Debug, Parser)]
-#[command(name = "resound", version, about)]
+#[command(name = "resound", version, about, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub options: Options,
@@ -55,16 +55,17 @@ pub struct Options {
 /// What `php artisan` takes with every command: taken and without effect, so that its command lines still work.
 #[derive(Clone, Debug, Default, Args)]
 struct ArtisanOptions {
-    #[arg(long, short = 'n', global = true, hide = true)]
-    no_interaction: bool,
-    #[arg(long, global = true, hide = true)]
-    ansi: bool,
-    #[arg(long, global = true, hide = true)]
-    no_ansi: bool,
-    #[arg(long, short = 'q', global = true, hide = true)]
-    quiet: bool,
-    #[arg(long, global = true, hide = true)]
-    silent: bool,
+    // counted, since artisan takes each more than once
+    #[arg(long, short = 'n', global = true, hide = true, action = ArgAction::Count)]
+    no_interaction: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    ansi: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    no_ansi: u8,
+    #[arg(long, short = 'q', global = true, hide = true, action = ArgAction::Count)]
+    quiet: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    silent: u8,
     #[arg(long, short = 'v', global = true, hide = true, action = ArgAction::Count)]
     verbose: u8,
 }

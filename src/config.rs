@@ -69,8 +69,6 @@ pub struct Settings {
     pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
-    /// this server speaks TLS
-    pub has_certificate: bool,
     /// the Laravel project the server was started in, if it is one
     pub laravel: Option<LaravelApp>,
 }
@@ -364,6 +362,7 @@ fn check(
             .iter()
             .flat_map(|app| apps::list(app, own_defaults)),
     );
+    warnings.extend(published_secret(&server, &configured));
     Ok(Settings {
         explicit: explicit::collect(settings, &configured, own_defaults),
         listing,
@@ -380,7 +379,6 @@ fn check(
         warnings,
         notes,
         files: project.files,
-        has_certificate,
         laravel: project.app,
     })
 }
@@ -432,12 +430,15 @@ fn server_settings(
 }
 
 /// The address to listen on. A secret that everybody knows must not be reachable from elsewhere: chosen by default, the
-/// address is loopback then; chosen by the user, it is refused.
+/// address is loopback then; chosen by the user, it is refused; unless `allow_published_secret` permits it.
 fn host(section: &Section<'_>, configured: &[apps::Configured<'_>]) -> Result<IpAddr, ConfigError> {
-    let all_published = configured.iter().all(apps::Configured::is_published);
+    let may_leave = section.switch("allow_published_secret")?;
+    let is_confined =
+        |app: &apps::Configured<'_>| app.is_published() && !(may_leave && app.is_named());
+    let all_confined = configured.iter().all(is_confined);
     let text = section.text("host")?;
     let host = match text.trim_start_matches('[').trim_end_matches(']') {
-        "" if all_published => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        "" if all_confined => IpAddr::V4(Ipv4Addr::LOCALHOST),
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         name if name.eq_ignore_ascii_case("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
         address => match address.parse() {
@@ -445,8 +446,7 @@ fn host(section: &Section<'_>, configured: &[apps::Configured<'_>]) -> Result<Ip
             Err(_) => return Err(section.invalid("host", "an IP address or localhost")?),
         },
     };
-    let published = configured.iter().find(|app| app.is_published());
-    match published {
+    match configured.iter().find(|app| is_confined(app)) {
         Some(app) if !host.to_canonical().is_loopback() => Err(ConfigError::PublishedSecret {
             host: host.to_string(),
             origin: origin_of(section, "host")?,
@@ -549,6 +549,19 @@ fn log_settings(section: &Section<'_>) -> Result<LogSettings, ConfigError> {
 }
 
 /// An event larger than the outbox would cut off every socket it goes to.
+fn published_secret(
+    server: &ServerSettings,
+    configured: &[apps::Configured<'_>],
+) -> Option<String> {
+    let app = configured.iter().find(|app| app.is_published())?;
+    (!server.host.to_canonical().is_loopback()).then(|| {
+        format!(
+            "app {} has the published development key and secret: whoever reaches {}, port {}, may send events and listen to all of its channels",
+            app.id, server.host, server.port
+        )
+    })
+}
+
 fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     let largest = apps
         .iter()

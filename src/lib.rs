@@ -15,7 +15,7 @@
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls) with `herd`, [`systemd`](server::systemd) |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
 //! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
 //! | [`rate`] | how often something may happen: windows and buckets, pure |

@@ -38,8 +38,10 @@ fn main() -> ExitCode {
 /// on a wrong command line.
 fn exit_code(error: &Failure) -> ExitCode {
     let is_start = |error: &server::StartError| error.is_configuration();
-    let is_configuration = error.is::<ConfigError>() || error.is::<ImportError>();
-    match is_configuration || error.downcast_ref().is_some_and(is_start) {
+    let is_configuration = error.is::<ConfigError>()
+        || error.is::<ImportError>()
+        || error.downcast_ref().is_some_and(is_start);
+    match is_configuration {
         true => ExitCode::from(78),
         false => ExitCode::FAILURE,
     }

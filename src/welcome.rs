@@ -43,9 +43,9 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
     let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
     if let Some(app) = &settings.laravel {
-        text.push_str(&addresses(app, settings, address));
+        text.push_str(&addresses(app, settings, address, is_tls));
     }
-    if settings.is_development {
+    if settings.is_development && settings.server.host.is_loopback() {
         let _ = writeln!(
             text,
             "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"
@@ -59,7 +59,7 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
 
 /// Who reaches the server where, in one line, and what of it can't work in one line each: that is what most people who set up
 /// broadcasting get wrong.
-fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> String {
+fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     let posts_to = app
         .posts_to()
         .unwrap_or_else(|| "an address that its settings don't say".to_owned());
@@ -75,7 +75,7 @@ fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr) -> Stri
         port: address.port(),
         ..settings.server.clone()
     };
-    for mismatch in app.mismatches(&server, settings.has_certificate, &settings.apps) {
+    for mismatch in app.mismatches(&server, is_tls, &settings.apps) {
         // writing to a String can't fail
         let _ = writeln!(text, "  can't work: {mismatch}");
     }
@@ -152,19 +152,6 @@ mod tests {
     }
 
     #[test]
-    fn with_tls_clients_use_it() {
-        let settings = crate::config::from_toml("[tls]\nhostname = 'app.test'").expect("settings");
-        let text = compose(&settings, "127.0.0.1:443".parse().expect("address"), true);
-        assert!(
-            text.contains("listening on https://127.0.0.1:443\n"),
-            "{text}"
-        );
-        assert!(text.contains("\nREVERB_HOST=app.test\n"), "{text}");
-        assert!(text.contains("\nREVERB_SCHEME=https\n"), "{text}");
-        assert!(text.contains("forceTLS: true"), "{text}");
-    }
-
-    #[test]
     fn a_laravel_project_is_told_who_reaches_what() {
         let mut settings = crate::config::from_toml("[[apps]]\nid = 7\nkey = 'k'\nsecret = 's'")
             .expect("settings");
@@ -183,6 +170,19 @@ mod tests {
         assert!(text("0.0.0.0:9000").contains(
             "\n  can't work: the app posts to port 8080 of localhost, but this server listens on port 9000"
         ));
+    }
+
+    #[test]
+    fn with_tls_clients_use_it() {
+        let settings = crate::config::from_toml("[tls]\nhostname = 'app.test'").expect("settings");
+        let text = compose(&settings, "127.0.0.1:443".parse().expect("address"), true);
+        assert!(
+            text.contains("listening on https://127.0.0.1:443\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nREVERB_HOST=app.test\n"), "{text}");
+        assert!(text.contains("\nREVERB_SCHEME=https\n"), "{text}");
+        assert!(text.contains("forceTLS: true"), "{text}");
     }
 
     #[test]

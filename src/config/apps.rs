@@ -59,6 +59,11 @@ impl Configured<'_> {
         self.key == DEVELOPMENT_KEY && self.secret == DEVELOPMENT_SECRET
     }
 
+    /// Somebody named it, rather than that it is there for want of any other.
+    pub(super) fn is_named(&self) -> bool {
+        self.origin != DEFAULT_ORIGIN
+    }
+
     /// One `.env` often names the same app twice, for the reverb and the pusher driver.
     fn is_same_app(&self, other: &Configured<'_>) -> bool {
         let is_alike = self.id == other.id || self.key == other.key;

@@ -111,7 +111,7 @@ impl LaravelApp {
         }
         if !is_https && has_certificate {
             return Some(format!(
-                "the app posts to {url}, but this server speaks TLS: make the scheme https (REVERB_SCHEME or PUSHER_SCHEME), or open server.plain_port for it"
+                "the app posts to {url}, but this server speaks TLS: make the scheme https (REVERB_SCHEME or PUSHER_SCHEME), or let it listen without TLS for the app (server.plain_port)"
             ));
         }
         let port = self

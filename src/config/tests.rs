@@ -432,6 +432,21 @@ fn a_published_secret_is_not_served_to_others() {
         Some("127.0.0.1"),
     );
     check(&REVERB_APP, Some("0.0.0.0"));
+
+    // in a container, for an app that somebody named
+    let allow = [("RESOUND_SERVER_ALLOW_PUBLISHED_SECRET", "true")];
+    check(&allow, Some("127.0.0.1"));
+    check(&[&allow[..], &host("0.0.0.0")].concat(), None);
+    let both = [&published[..], &allow].concat();
+    check(&both, Some("0.0.0.0"));
+    check(&[&both[..], &REVERB_APP].concat(), Some("0.0.0.0"));
+    check(&[&both[..], &host("127.0.0.1")].concat(), Some("127.0.0.1"));
+    let warnings = from_variables(&both).expect("allowed").warnings;
+    assert!(
+        warnings[0].contains("app app-id has the published"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("0.0.0.0, port 8080"), "{warnings:?}");
 }
 
 #[test]

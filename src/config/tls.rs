@@ -31,12 +31,7 @@ pub(super) fn settings(
     section: &Section<'_>,
     project: &Project,
 ) -> Result<TlsSettings, ConfigError> {
-    let variable = |name: &str| {
-        project
-            .environment
-            .raw(name)
-            .filter(|text| !text.is_empty())
-    };
+    let variable = |name: &str| project.environment.get(name);
     let path = |key: &str| {
         let text = section.text(key)?;
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))
@@ -127,7 +122,6 @@ mod tests {
             let settings = load(&overrides, &all).expect("settings");
             let found = settings.tls.source.map(|source| source.is_found);
             assert_eq!(found, expected, "{variables:?} {overrides:?}");
-            assert_eq!(settings.has_certificate, expected.is_some());
         };
         let none = Overrides::default;
         let named = |name: &str| Overrides {

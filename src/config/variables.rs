@@ -82,7 +82,7 @@ enum Meaning {
 
 /// Laravel's variables and the settings they are. (`REVERB_HOST` and `REVERB_PORT` are where *others* reach the server.)
 /// Of several for one setting the first that is there counts.
-pub(super) const LARAVEL_SETTINGS: [(&str, &str); 15] = [
+pub(super) const LARAVEL_SETTINGS: [(&str, &str); 19] = [
     ("REVERB_SERVER_HOST", "server.host"),
     ("REVERB_SERVER_PORT", "server.port"),
     ("REVERB_SERVER_PATH", "server.path"),
@@ -119,6 +119,10 @@ pub(super) const LARAVEL_SETTINGS: [(&str, &str); 15] = [
         "app_defaults.message_rate_terminate",
     ),
     ("LARAVEL_WEBSOCKETS_PORT", "server.port"),
+    ("REVERB_SSL_PRIVATE_CERT", "tls.certificate"),
+    ("REVERB_SSL_PRIVATE_KEY", "tls.key"),
+    ("LARAVEL_WEBSOCKETS_SSL_LOCAL_CERT", "tls.certificate"),
+    ("LARAVEL_WEBSOCKETS_SSL_LOCAL_PK", "tls.key"),
 ];
 
 const APP_PREFIXES: [&str; 3] = ["REVERB_APP_", "PUSHER_APP_", "RESOUND_APP_"];

@@ -58,6 +58,21 @@ pub(super) async fn check(
             let (text, cure) = fault(place, &error, &chain);
             Finding::wrong(name, text, cure)
         }
+        // Resound answers TLS on a plain port with an alert, others with something that isn't TLS.
+        Err(_) if address::speaks_plain_http(address, found, context.patience).await => {
+            Finding::wrong(
+                name,
+                format!(
+                    "{} speaks HTTP without TLS, but is asked with",
+                    address.authority()
+                ),
+                format!(
+                    "{}, or put a certificate there, or correct {}",
+                    place.scheme_setting("http"),
+                    place.port_setting()
+                ),
+            )
+        }
         Err(ConnectError::Tls {
             error: Some(TlsError::AlertReceived(alert)),
             ..
@@ -72,29 +87,15 @@ pub(super) async fn check(
                 address.host
             ),
         ),
-        Err(error) => match address::speaks_plain_http(address, found, context.patience).await {
-            true => Finding::wrong(
-                name,
-                format!(
-                    "{} speaks HTTP without TLS, but is asked with",
-                    address.authority()
-                ),
-                format!(
-                    "{}, or put a certificate there, or correct {}",
-                    place.scheme_setting("http"),
-                    place.port_setting()
-                ),
+        Err(error) => Finding::wrong(
+            name,
+            error.to_string(),
+            format!(
+                "look what answers at {}, and correct {} if it isn't meant",
+                address.authority(),
+                place.port_setting()
             ),
-            false => Finding::wrong(
-                name,
-                error.to_string(),
-                format!(
-                    "look what answers at {}, and correct {} if it isn't meant",
-                    address.authority(),
-                    place.port_setting()
-                ),
-            ),
-        },
+        ),
     }
 }
 

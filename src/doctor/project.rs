@@ -16,6 +16,7 @@ pub(super) fn unusable(error: &ConfigError) -> Finding {
         ConfigError::IncompleteApp { missing, .. } => {
             format!("set {missing}: the id, the key and the secret of the app belong together")
         }
+        ConfigError::NoApp { cure, .. } => cure.clone(),
         _ => "change that setting; `resound config` shows all of them and where each comes from"
             .to_owned(),
     };

@@ -1,6 +1,6 @@
 //! The settings in `config/reverb.php`, or in its part of a cached configuration.
 use super::super::{
-    layers::{KNOWN_KEYS, Layer, Table},
+    layers::{Layer, Table},
     php::{Node, Value as Php},
     variables::larger_events,
 };
@@ -185,8 +185,7 @@ impl Reader<'_> {
             ("tls.key", key.unwrap_or(certificate)),
         ];
         for (path, node) in files {
-            let is_setting = KNOWN_KEYS.iter().any(|known| known.path == path);
-            if let (true, Some(file)) = (is_setting, node.text()) {
+            if let Some(file) = node.text() {
                 let origin = self.origin(node);
                 self.found.settings.set(path, file, &origin);
             }
