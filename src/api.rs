@@ -7,13 +7,14 @@ mod channels;
 mod connections;
 mod error;
 mod events;
-mod health;
+pub(crate) mod health;
 mod info;
 mod legacy;
 mod once;
 mod signed;
 mod users;
 
+use crate::metrics::http::Route;
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
     http::header::{CONTENT_TYPE, HeaderValue},
@@ -91,7 +92,9 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    let route = Route::of_pattern(&path);
     web::resource(path)
+        .app_data(route)
         .route(web::get().to(endpoint.clone()))
         .route(web::head().to(endpoint))
         .default_service(web::to(|request: HttpRequest| {
@@ -105,7 +108,9 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    let route = Route::of_pattern(&path);
     web::resource(path)
+        .app_data(route)
         .route(web::post().to(endpoint))
         .default_service(web::to(|request: HttpRequest| {
             method_not_allowed(request, "POST")

@@ -3,6 +3,7 @@
 //! Layers, weakest first: defaults, preset, `config/reverb.php` or the cached configuration of a Laravel project, file (ours or
 //! soketi's), soketi's variables, Laravel's variables (the process's, then those of `.env`), `RESOUND_` variables, command line. Nothing else reads files or
 //! variables, and nothing is changed after [`load`].
+mod admin;
 mod apps;
 mod env_file;
 mod error;
@@ -21,6 +22,7 @@ mod tls;
 mod variables;
 mod webhooks;
 
+pub use admin::{AdminSettings, AdminToken};
 pub use error::ConfigError;
 pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
@@ -53,6 +55,7 @@ pub struct Settings {
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub admin: AdminSettings,
     pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
@@ -339,6 +342,7 @@ fn check(
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let admin = admin::admin_settings(&Section::new(settings, "admin"))?;
     let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
@@ -374,6 +378,7 @@ fn check(
         hub,
         publish,
         webhook,
+        admin,
         limits,
         log,
         warnings,
@@ -589,6 +594,7 @@ fn list(settings: &Table, server: &ServerSettings) -> Vec<Setting> {
                 "server.host" => format!("{:?}", server.host.to_string()),
                 "server.path" => format!("{:?}", server.path),
                 "server.workers" => server.workers.to_string(),
+                "admin.token" if layers::shown(value) != "\"\"" => "****".to_owned(),
                 _ if ["true", "false"].contains(&known.default) => section
                     .switch(known.key)
                     .map_or_else(|_| layers::shown(value), |on| on.to_string()),

@@ -16,6 +16,10 @@
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
+//! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream; `resound tail --admin` |
+//! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
+//! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |
+//! | [`live`] | the live stream: events, filters, a bounded queue for each listener |
 //! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
 //! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
 //! | [`rate`] | how often something may happen: windows and buckets, pure |
@@ -36,13 +40,16 @@
 //!
 //! ```text
 //! main -> cli, welcome -> config -> log
-//!     \-> health, publish, tail, doctor -> client
+//!     \-> health, publish, tail, doctor, admin::tail -> client
+//!     |      /-> admin -> node (and api::health)
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
 //!                         \-------------> hub
 //! session, node, directory -> webhook (raise and forget)
 //! api, node -> idempotency
+//! socket, session, api, node -> observe -> metrics, live
+//! hub -> metrics::worker (plain counters)
 //! socket, session, api -> gate -> peer, rate
 //! everything may use: apps -> rate, protocol -> frame
 //! ```
@@ -65,6 +72,9 @@
 //! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
 //! | what addresses did lately, and their connections | [`Gate`](gate::Gate) in the node | 64 shards of `std::sync::Mutex`, bounded by `limits.addresses_max` |
 //! | events and reads of this second of an app | [`AppUsage`](apps::AppUsage) | a `std::sync::Mutex` each, taken by apps with such a limit |
+//! | counts of a worker's hub and of its sockets | [`WorkerMetrics`](metrics::worker::WorkerMetrics), [`SocketMetrics`](metrics::worker::SocketMetrics) | atomics with one writer, a cache line of their own |
+//! | other counts | [`Metrics`](metrics::Metrics) | atomics in stripes; maps by app or reason are swapped whole when a key is new |
+//! | live events on their way to a listener | [`Live`](live::Live) | tokio `mpsc`, bounded in events |
 //! | apps and settings | [`Node`](node::Node) | immutable, swapped whole by a reload; a session looks for a new version with each message |
 //!
 //! # Invariants
@@ -77,7 +87,9 @@
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
 //! - No queue without a limit and an owner who decides what happens at it: outbox → closed with 4100; inbox → publishers
 //!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same;
-//!   webhooks → dropped and counted.
+//!   webhooks → dropped and counted; live events → dropped, counted, and the listener is told how many.
+//! - Counting a delivery costs one addition for each command and each flush, never a lock; telling costs one look at a
+//!   number while nobody listens. Channel names and whatever clients choose are never labels of a metric.
 //! - Webhooks are raised under the channel's shard lock where order matters, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
 //! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
@@ -120,6 +132,7 @@
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
+pub mod admin;
 pub mod api;
 pub mod apps;
 pub mod broker;
@@ -134,8 +147,11 @@ pub mod health;
 pub mod hub;
 pub mod idempotency;
 pub mod import;
+pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod node;
+pub mod observe;
 pub mod peer;
 pub mod protocol;
 pub mod publish;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 18] = [
+const AT_START: [&str; 19] = [
     "server.host",
     "server.port",
     "server.path",
@@ -28,6 +28,7 @@ const AT_START: [&str; 18] = [
     "hub.inbox_depth_max",
     "hub.cached_events_max",
     "publish.",
+    "admin.",
     "log.format",
     "tls.",
 ];
@@ -143,6 +144,7 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.hub.inbox_depth_max = before.hub.inbox_depth_max;
     after.hub.cached_events_max = before.hub.cached_events_max;
     after.publish = before.publish;
+    after.admin = before.admin.clone();
     after.log.format = before.log.format;
 }
 

@@ -32,13 +32,14 @@ use actix_server::{Server, ServerHandle};
 
 use self::accept::Entrance;
 pub use self::{
-    bind::BindError,
+    bind::{BindError, listen},
     reload::{ReloadSignal, reload_on},
     signals::StopSignals,
     systemd::{Inherited, InheritedError},
     tls::{Certificates, TlsError},
 };
 use crate::{
+    admin::{self, Admin, AdminError},
     config::{ServerSettings, Settings},
     hub::{
         self, Hub,
@@ -76,6 +77,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Inherited(#[from] InheritedError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error("the server could not be started: {0}")]
     Io(#[from] io::Error),
 }
@@ -96,6 +99,8 @@ pub struct Running {
     /// `None` = the main address speaks no TLS
     pub certificates: Option<Arc<Certificates>>,
     pub node: Arc<Node>,
+    /// `None` = there is none
+    pub admin: Option<Admin>,
     handle: ServerHandle,
     server: actix_rt::task::JoinHandle<io::Result<()>>,
     /// somebody else holds the main listener and gives it to our successor
@@ -133,6 +138,7 @@ pub fn start_with(
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
+    let admin = admin::start(&node, address)?;
     let without_tls = Entrance {
         tls: None,
         takes_headers,
@@ -181,6 +187,7 @@ pub fn start_with(
         plain_address: plain.transpose()?,
         certificates,
         node,
+        admin,
         handle,
         server,
         is_activated,
@@ -256,7 +263,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         write_timeout_s: seconds(socket.write_timeout),
         close_timeout_s: seconds(socket.close_timeout),
     };
-    let hub = Hub::new(worker, limits);
+    let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker.0));
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
@@ -325,6 +332,9 @@ impl Running {
     /// Stops listening and ends what is still open.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.stop(true).await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         self.server.await.map_err(io::Error::other)?
     }
 

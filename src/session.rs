@@ -25,7 +25,9 @@ use crate::{
         inbox::ChannelKey,
         link::{Link, Phase},
     },
+    metrics::kind_index,
     node::Node,
+    observe::Socket,
     peer::Client,
     protocol::{
         channel::ChannelName,
@@ -85,6 +87,24 @@ impl Session {
             signed_in: None,
             refusal_logged_s: Cell::new(None),
         }
+    }
+
+    /// The connection, for those who tell of it.
+    fn socket(&self) -> Socket<'_> {
+        Socket {
+            app: &self.app.id,
+            id: self.link.socket_id(),
+        }
+    }
+
+    /// A channel came into being by this connection.
+    fn count_occupied(&self, channel: &ChannelName) {
+        self.link.metrics().occupied[kind_index(channel.kind())].add(1);
+    }
+
+    /// A channel ceased with this connection's leaving.
+    fn count_vacated(&self, channel: &ChannelName) {
+        self.link.metrics().vacated[kind_index(channel.kind())].add(1);
     }
 
     fn send(&self, frame: &Frame) {
@@ -181,6 +201,7 @@ impl Session {
             return;
         };
         let is_over = self.note_refusal("a message", &error.log_text(), error.is_wrong_signature());
+        self.node.observe().refused_message(self.socket(), &error);
         // A connection that was just closed has had its last word.
         if self.link.phase() == Phase::Open {
             self.send(&server::error(&error));
@@ -217,6 +238,10 @@ impl Conversation for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let end = self.link.end();
+        if end.is_eviction() {
+            self.node.observe().evicted(self.socket(), end);
+        }
         signin::sign_out(self);
         subscribe::leave_all(self);
         tracing::debug!(app = self.app.id, socket_id = %self.link.socket_id(), "disconnected");

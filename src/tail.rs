@@ -1,5 +1,6 @@
 //! `resound tail`: subscribes to channels and prints what happens on them, a line for each event. Reconnects as clients do.
 use crate::{
+    admin::{self, tail::AdminTail},
     apps::App,
     client::{
         self, Address, ConnectError,
@@ -35,7 +36,7 @@ const RECONNECT_DELAY_MAX: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct TailArguments {
     /// Channels of any kind; what is encrypted is printed as it comes
-    #[arg(value_name = "CHANNEL", required = true)]
+    #[arg(value_name = "CHANNEL", required_unless_present = "admin")]
     pub channels: Vec<String>,
     /// App whose channels they are [default: the Laravel app's, else the first]
     #[arg(long, value_name = "ID")]
@@ -58,6 +59,8 @@ pub struct TailArguments {
     /// End after so many seconds: with --count as a failure
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
+    #[command(flatten)]
+    pub live: AdminTail,
 }
 
 /// Prints to `out` until enough was seen, time is over, the reader is gone or the user interrupts.
@@ -66,6 +69,9 @@ pub fn run(
     arguments: &TailArguments,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
+    if arguments.live.admin {
+        return Ok(admin::tail::run(settings, arguments, out)?);
+    }
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
         Some(url) => url.clone(),

@@ -3,17 +3,19 @@
 use super::allowance::Allowance;
 use crate::{
     gate::log_refusal,
+    metrics::http::Route,
     node::Node,
+    observe::RefusedRequest,
     peer::{Client, Peer},
     protocol::request::RequestAuthError,
 };
 use actix_web::{
     Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
-    body::MessageBody,
+    body::{BodySize, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
+        header::{ALLOW, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
     },
     middleware::Next,
     web,
@@ -159,6 +161,47 @@ impl ApiError {
         }
     }
 
+    /// What metrics and the live stream call it.
+    fn name(&self) -> &'static str {
+        use ApiError::*;
+        match self {
+            UnknownApp(_) => "unknown_app",
+            Auth(error) => error.name(),
+            AppDisabled => "app_disabled",
+            NotFound(_) => "not_found",
+            MethodNotAllowed { .. } => "method_not_allowed",
+            UpgradeRequired => "upgrade_required",
+            PayloadTooLarge { .. } => "payload_too_large",
+            UnreadableBody(_) => "unreadable_body",
+            BodyTimeout(_) => "body_timeout",
+            NotUtf8(_) => "not_utf8",
+            InvalidJson(_) => "invalid_json",
+            NameNotString => "name_not_string",
+            NameEmpty => "name_empty",
+            NameTooLong(_) => "name_too_long",
+            NameReserved => "name_reserved",
+            IdempotencyKey => "idempotency_key",
+            RepeatedTooSoon => "repeated_too_soon",
+            Missing(_) => "missing_parameter",
+            DataTooLarge(_) => "data_too_large",
+            TooManyChannels(_) => "too_many_channels",
+            InvalidChannelName(_) => "invalid_channel_name",
+            InvalidSocketId(_) => "invalid_socket_id",
+            InfoNotString => "info_not_string",
+            BatchNotArray => "batch_not_array",
+            BatchTooLong(_) => "batch_too_long",
+            BatchItem { error, .. } => error.name(),
+            UserCountNeedsPrefix => "user_count_needs_prefix",
+            UserCountNotPresence => "user_count_not_presence",
+            CacheNotCached => "cache_not_cached",
+            UsersNotPresence => "users_not_presence",
+            Congested { .. } => "congested",
+            SignatureFailures { .. } => "signature_failures",
+            TooManyEvents { .. } => "too_many_events",
+            TooManyReads(_) => "too_many_reads",
+        }
+    }
+
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             ApiError::MethodNotAllowed { allow, .. } => {
@@ -234,6 +277,7 @@ pub async fn report(
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
+    count(&response);
     let allowance = response.request().extensions().get::<Allowance>().copied();
     if let Some(allowance) = allowance {
         for (name, value) in allowance.headers() {
@@ -243,10 +287,17 @@ pub async fn report(
     if let Some(error) = response.response().error() {
         let id = format!("{:016x}", rand::random::<u64>());
         match error.as_error::<ApiError>() {
-            Some(error) => log_refusal(response.request(), error.status(), error.log_reason(), &id),
-            None => log_refusal(
+            Some(error) => refused(
+                response.request(),
+                error.status(),
+                error.name(),
+                error.log_reason(),
+                &id,
+            ),
+            None => refused(
                 response.request(),
                 response.status(),
+                "other",
                 error.to_string(),
                 &id,
             ),
@@ -260,6 +311,27 @@ pub async fn report(
     Ok(response)
 }
 
+/// Counts a request by its route, and for its app if there is such an app.
+fn count(response: &ServiceResponse<impl MessageBody>) {
+    let request = response.request();
+    let Some(node) = request.app_data::<web::Data<Node>>() else {
+        return;
+    };
+    let metrics = &node.observe().metrics;
+    let route = request.app_data::<Route>().copied();
+    let route = route.unwrap_or(Route::OTHER);
+    metrics.http.count(route, response.status().as_u16());
+    if let Some(app) = request.match_info().get("app_id") {
+        let declared = request.headers().get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        let answered = match response.response().body().size() {
+            BodySize::Sized(bytes) => bytes,
+            BodySize::None | BodySize::Stream => 0,
+        };
+        metrics.count_request(app, declared.unwrap_or(0), answered);
+    }
+}
+
 pub fn client(node: &Node, request: &HttpRequest) -> Client {
     let peer = Peer::of(request.conn_data(), request.peer_addr());
     let proxies = &node.settings().server.trusted_proxies;
@@ -267,8 +339,17 @@ pub fn client(node: &Node, request: &HttpRequest) -> Client {
 }
 
 /// The path only, never the query: it holds the signature.
-fn log_refusal(request: &HttpRequest, status: StatusCode, reason: String, request_id: &str) {
-    let (peer, at_info) = match request.app_data::<web::Data<Node>>() {
+fn refused(
+    request: &HttpRequest,
+    status: StatusCode,
+    reason: &'static str,
+    message: String,
+    request_id: &str,
+) {
+    let app = request.match_info().get("app_id");
+    let message = one_line(message);
+    let node = request.app_data::<web::Data<Node>>();
+    let (peer, at_info) = match node {
         Some(node) => {
             let client = client(node, request);
             (client, node.gate().may_log(client, &node.settings().limits))
@@ -277,15 +358,25 @@ fn log_refusal(request: &HttpRequest, status: StatusCode, reason: String, reques
     };
     log_refusal!(
         at_info,
-        app = request.match_info().get("app_id").map(|id| Quoted(id).to_string()),
+        app = app.map(|id| Quoted(id).to_string()),
         %peer,
         method = %Quoted(request.method().as_str()),
         path = %Quoted(request.path()),
         status = status.as_u16(),
         request_id,
-        "Refused a request: {}",
-        one_line(reason)
+        "Refused a request: {message}",
     );
+    if let Some(node) = node {
+        node.observe().refused_request(&RefusedRequest {
+            app,
+            path: request.path(),
+            peer,
+            status: status.as_u16(),
+            reason,
+            message: &message,
+            request_id,
+        });
+    }
 }
 
 /// Text of a client inside a sentence or a log line: no control characters, cut after 200 characters (a request may name a

@@ -88,6 +88,28 @@ impl CloseReason {
         }
     }
 
+    /// What metrics and the live stream call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::TlsOnly => "tls_only",
+            CloseReason::AppDoesNotExist => "app_does_not_exist",
+            CloseReason::AppDisabled => "app_disabled",
+            CloseReason::OverConnectionQuota => "over_connection_quota",
+            CloseReason::PathNotFound => "path_not_found",
+            CloseReason::UnsupportedProtocol => "unsupported_protocol",
+            CloseReason::OriginNotAllowed => "origin_not_allowed",
+            CloseReason::OverCapacity => "over_capacity",
+            CloseReason::AddressOverCapacity => "address_over_capacity",
+            CloseReason::TooManyAuthFailures => "too_many_auth_failures",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::RateLimited => "rate_limited",
+            CloseReason::ServerClosing => "server_closing",
+            CloseReason::PongTimeout => "pong_timeout",
+            CloseReason::TerminatedByApp => "terminated_by_app",
+            CloseReason::NotAuthorizedInTime => "not_authorized_in_time",
+        }
+    }
+
     /// At most 123 bytes, so that it fits into a close frame (C-30).
     pub fn message(self) -> &'static str {
         match self {
@@ -201,6 +223,32 @@ impl ClientError {
         }
     }
 
+    /// What metrics and the live stream call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ClientError::InvalidJson => "invalid_json",
+            ClientError::InvalidFormat => "invalid_format",
+            ClientError::Unsupported(_) => "unsupported_event",
+            ClientError::MissingChannel => "missing_channel",
+            ClientError::ExistingSubscription(_) => "existing_subscription",
+            ClientError::ClientEventOnPublicChannel => "client_event_on_public_channel",
+            ClientError::ClientEventNotSubscribed(_) => "client_event_not_subscribed",
+            ClientError::ClientEventsDisabled => "client_events_disabled",
+            ClientError::InvalidClientEvent => "invalid_client_event",
+            ClientError::ClientEventRateLimited => "client_event_rate_limited",
+            ClientError::EventDataTooLarge { .. } => "event_data_too_large",
+            ClientError::EventNameTooLong { .. } => "event_name_too_long",
+            ClientError::RateLimited => "rate_limited",
+            ClientError::InvalidSigninSignature { .. } => "invalid_signin_signature",
+            ClientError::InvalidSigninKey(_) => "invalid_signin_key",
+            ClientError::InvalidUserData => "invalid_user_data",
+            ClientError::SignedInAsAnother => "signed_in_as_another",
+            ClientError::SigninDisabled => "signin_disabled",
+            ClientError::WatchlistTooLong { .. } => "watchlist_too_long",
+            ClientError::Congested => "congested",
+        }
+    }
+
     /// `None` = JSON null; 4301 for the client event limits and switches.
     pub fn code(&self) -> Option<u16> {
         match self {
@@ -283,6 +331,22 @@ impl SubscribeError {
                 format!("Invalid signature for channel {}", name(channel))
             }
             other => other.to_string(),
+        }
+    }
+
+    /// What metrics and the live stream call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SubscribeError::InvalidChannelName(_) => "invalid_channel_name",
+            SubscribeError::InvalidSignature { .. } => "invalid_signature",
+            SubscribeError::InvalidKey(_) => "invalid_key",
+            SubscribeError::MissingChannelData(_) => "missing_channel_data",
+            SubscribeError::InvalidChannelData(_) => "invalid_channel_data",
+            SubscribeError::ServerToUser(_) => "server_to_user",
+            SubscribeError::MembersLimit => "members_limit",
+            SubscribeError::UserInfoLimit { .. } => "user_info_limit",
+            SubscribeError::ChannelsLimit { .. } => "channels_per_connection_limit",
+            SubscribeError::AppChannelsLimit { .. } => "channels_of_app_limit",
         }
     }
 

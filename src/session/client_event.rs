@@ -52,5 +52,7 @@ pub fn publish(session: &Session, event: &ClientEvent<'_>) -> Result<(), ClientE
     session
         .node
         .publish_client_event(&session.app, &channel, event)
-        .map_err(|_| ClientError::Congested)
+        .map_err(|_| ClientError::Congested)?;
+    session.link.metrics().client_events.add(1);
+    Ok(())
 }

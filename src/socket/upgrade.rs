@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::Connection;
+use super::{Held, attendance::Attendance, connection::Connection};
 use crate::{
     apps::App,
     frame::FrameReader,
@@ -30,6 +30,7 @@ use crate::{
         ticker::KeepAlive,
     },
     node::{ConnectionPermit, Node},
+    observe::Caller,
     peer::{Client, Peer},
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
@@ -70,7 +71,7 @@ where
 {
     let client = client(&node, &request);
     if let Err(refusal) = check_handshake(&node, client, &request) {
-        log_http_refusal(&node, client, &request, &refusal);
+        report(&node, client, &request, &refusal);
         return refuse(framed, refusal).await;
     }
     let mut parts = framed.into_parts();
@@ -83,8 +84,8 @@ where
     open(
         node,
         hub,
-        client,
         admission,
+        &caller(client, &request),
         parts.io,
         parts.read_buf,
         parts.write_buf.freeze(),
@@ -94,6 +95,8 @@ where
 
 /// An HTTP answer instead of the upgrade (C-5).
 struct Refusal {
+    /// what metrics and the live stream call it
+    reason: &'static str,
     response: Response<()>,
     body: &'static str,
 }
@@ -112,6 +115,7 @@ fn client(node: &Node, request: &Request) -> Client {
 fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {
     if node.is_closing() && !node.hands_over() {
         return Err(Refusal {
+            reason: "server_closing",
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
         });
@@ -121,11 +125,18 @@ fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(),
         let seconds = HeaderValue::from(retry_after_s(wait));
         response.headers_mut().insert(header::RETRY_AFTER, seconds);
         return Err(Refusal {
+            reason: "address_handshakes",
             response,
             body: "Too many handshakes from this address: connect again in a moment (limits.handshakes_per_s_per_address)\n",
         });
     }
     ws::verify_handshake(request.head()).map_err(|error| Refusal {
+        reason: match error {
+            HandshakeError::GetMethodRequired => "method",
+            HandshakeError::UnsupportedVersion | HandshakeError::NoVersionHeader => "version",
+            HandshakeError::BadWebsocketKey => "key",
+            HandshakeError::NoWebsocketUpgrade | HandshakeError::NoConnectionUpgrade => "headers",
+        },
         response: refusal_status(error),
         body: match error {
             HandshakeError::GetMethodRequired => "A WebSocket handshake is a GET request\n",
@@ -153,22 +164,36 @@ fn refusal_status(error: HandshakeError) -> Response<()> {
     response
 }
 
-fn log_http_refusal(node: &Node, client: Client, request: &Request, refusal: &Refusal) {
+fn caller(client: Client, request: &Request) -> Caller<'_> {
+    Caller {
+        client,
+        path: request.path(),
+        origin: origin(request),
+    }
+}
+
+fn report(node: &Node, client: Client, request: &Request, refusal: &Refusal) {
+    let status = refusal.response.status().as_u16();
+    let message = refusal.body.trim_end();
     log_refusal!(
         node.gate().may_log(client, &node.settings().limits),
-        status = refusal.response.status().as_u16(),
+        status,
         path = request.path(),
         peer = %client,
-        "refused a WebSocket handshake: {}",
-        refusal.body.trim_end()
+        "refused a WebSocket handshake: {message}",
     );
+    let caller = caller(client, request);
+    node.observe()
+        .refused_handshake(&caller, status, refusal.reason, message);
 }
 
 async fn refuse<T>(framed: Framed<T, Codec>, refusal: Refusal) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Refusal { mut response, body } = refusal;
+    let Refusal {
+        mut response, body, ..
+    } = refusal;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -256,6 +281,9 @@ fn admit(node: &Arc<Node>, client: Client, request: &Request) -> Result<Admissio
             "refused a connection: {}",
             reason.message()
         );
+        let caller = caller(client, request);
+        node.observe()
+            .refused_connection(&caller, app_id.as_deref(), *reason);
     }
     admission
 }
@@ -338,8 +366,8 @@ fn random_socket_id() -> SocketId {
 fn open<T: Transport + 'static>(
     node: Arc<Node>,
     hub: Rc<Hub>,
-    client: Client,
     admission: Result<Admission, CloseReason>,
+    caller: &Caller<'_>,
     io: T,
     early: BytesMut,
     greeting: Bytes,
@@ -353,20 +381,30 @@ fn open<T: Transport + 'static>(
         app.limits.message_bytes_max
     });
     let outbox_bytes_max = node.settings().socket.outbox_bytes_max;
+    let metrics = &node.observe().metrics;
+    let metrics = match app {
+        Some(app) => metrics.app(&app.id).on(hub.worker().0),
+        None => metrics.strangers().on(hub.worker().0),
+    };
+    let socket_id = random_socket_id();
     let link = Link::new(
         io,
-        random_socket_id(),
+        socket_id,
         app.map(|app| app.index),
         keep_alive,
         outbox_bytes_max,
         hub.now_s(),
+        metrics,
     );
     link.push_raw(greeting);
     let key = hub.add(link.clone());
     let (session, held) = match admission {
         Ok(Admission { app, permit, place }) => {
+            link.metrics().opened.add(1);
+            let attendance = Attendance::begin(permit, place, app.clone(), socket_id, caller);
+            let held: Box<dyn Held> = Box::new(attendance);
+            let client = caller.client;
             let session = Session::open(node, hub.clone(), link.clone(), key, app, client);
-            let held: Box<dyn std::any::Any> = Box::new((place, permit));
             (Some(session), Some(held))
         }
         Err(reason) => {
