@@ -58,36 +58,33 @@ impl Opening {
     }
 }
 
-/// A fatal alert, `handshake_failure`: browsers show it as a TLS error instead of waiting.
-const TLS_ALERT: &[u8] = &[0x15, 3, 1, 0, 2, 2, 40];
-
 /// What a client is told before its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LastWords {
-    TlsAlert,
-    Http {
-        status: &'static str,
-        sentence: &'static str,
-    },
+pub(super) struct LastWords {
+    status: &'static str,
+    sentence: &'static str,
 }
 
 impl LastWords {
     pub fn to_bytes(self) -> Vec<u8> {
-        match self {
-            LastWords::TlsAlert => TLS_ALERT.to_vec(),
-            LastWords::Http { status, sentence } => format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n{sentence}\n",
-                sentence.len() + 1
-            )
-            .into_bytes(),
-        }
+        let LastWords { status, sentence } = self;
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n{sentence}\n",
+            sentence.len() + 1
+        )
+        .into_bytes()
     }
 }
 
 const fn http(status: &'static str, sentence: &'static str) -> LastWords {
-    LastWords::Http { status, sentence }
+    LastWords { status, sentence }
 }
 
+/// TLS libraries take the answer for what it is: "wrong version number" in OpenSSL's words.
+const TLS_ON_PLAIN: LastWords = http(
+    "400 Bad Request",
+    "This port speaks no TLS: use http:// and ws:// here, or set tls.certificate",
+);
 pub(super) const PLAIN_ON_TLS: LastWords = http(
     "400 Bad Request",
     "This port speaks TLS: use https:// and wss:// here (REVERB_SCHEME=https in Laravel's .env)",
@@ -124,7 +121,7 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
                 peer = %Shown(peer),
                 "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
             );
-            Some(LastWords::TlsAlert)
+            Some(TLS_ON_PLAIN)
         }
         Opening::ProxyHeader => {
             refused_proxy_header(
