@@ -1,5 +1,4 @@
 //! Connections that a proxy introduces.
-use std::sync::atomic::Ordering;
 
 use ppp::v2::{Builder, Command, IPv4, Protocol, Version};
 use resound::server::Inherited;
