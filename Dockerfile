@@ -1,10 +1,15 @@
-# An image that holds one static binary and nothing else.
+# An image that holds one static binary, and a static wget for other people's health checks.
 #   docker build -t resound .
-#   docker run --rm -p 8080:8080 -e REVERB_APP_ID=… -e REVERB_APP_KEY=… -e REVERB_APP_SECRET=… resound
-# Without an app of your own Resound listens on the container's 127.0.0.1 only, where nobody outside reaches it: its
-# development app's secret is known to everybody.
+#   docker run --rm -p 8080:8080 --env-file .env resound
+# Without any app Resound listens on the container's 127.0.0.1 only, where nobody outside reaches it: its development app's
+# secret is known to everybody. With one it listens on every address.
 
 FROM rust:1-slim-bookworm AS build
+# Laravel Sail's service for soketi asks http://localhost:9601 with wget whether it is healthy.
+RUN set -eu; \
+    apt-get update; \
+    apt-get install -y --no-install-recommends busybox-static; \
+    cp /bin/busybox /wget
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
@@ -19,12 +24,17 @@ RUN set -eu; \
 
 FROM scratch
 COPY --from=build /resound /resound
+COPY --from=build /wget /bin/wget
 # A number, since there is no /etc/passwd. Ports from 1024 up need no rights, and nothing is written to disk.
 USER 65532:65532
-EXPOSE 8080
-# The binary asks itself: there is no shell and no curl here. It reads the same variables as the server, so set host, port
-# and path by variables (RESOUND_SERVER_PORT or REVERB_SERVER_PORT) rather than by arguments.
-HEALTHCHECK CMD ["/resound", "health"]
+# Metrics and probes are for whoever reaches the container, not only for itself. Sail gives every project the same app-id,
+# app-key and app-secret: an app that is named may be reached with them, as the published ports decide; Resound warns.
+ENV PATH=/bin RESOUND_ADMIN_HOST=0.0.0.0 RESOUND_SERVER_ALLOW_PUBLISHED_SECRET=true
+# Sockets and HTTP API, as Reverb; the same when only SOKETI_ variables name an app; metrics and probes.
+EXPOSE 8080 6001 9601
+# The binary asks itself. It reads the same variables as the server, so set host, port and path by variables
+# (RESOUND_SERVER_PORT or REVERB_SERVER_PORT) rather than by arguments.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=5s CMD ["/resound", "health"]
 # As process 1 it gets no default reaction to signals; it handles SIGTERM and SIGINT itself, closes its sockets and exits
 # with 0. `docker stop` gives it 10 s, which the default drain time of 5 s fits into.
 ENTRYPOINT ["/resound"]

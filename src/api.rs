@@ -1,18 +1,20 @@
 //! The HTTP API: a table of its routes (protocol part 6). Each endpoint is a file below; what all of them share is the
 //! check of a request (`signed`) and the shape of a refusal (`error`). Nothing here knows sockets or hubs: endpoints ask
 //! the [`Node`](crate::node::Node), which the app carries as `web::Data<Node>`.
+mod allowance;
 mod batch_events;
 mod channels;
 mod connections;
 mod error;
 mod events;
-mod health;
+pub(crate) mod health;
 mod info;
 mod legacy;
 mod once;
 mod signed;
 mod users;
 
+use crate::metrics::http::Route;
 use actix_web::{
     FromRequest, Handler, HttpRequest, HttpResponse, Resource, Responder,
     http::header::{CONTENT_TYPE, HeaderValue},
@@ -90,7 +92,9 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    let route = Route::of_pattern(&path);
     web::resource(path)
+        .app_data(route)
         .route(web::get().to(endpoint.clone()))
         .route(web::head().to(endpoint))
         .default_service(web::to(|request: HttpRequest| {
@@ -104,7 +108,9 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    let route = Route::of_pattern(&path);
     web::resource(path)
+        .app_data(route)
         .route(web::post().to(endpoint))
         .default_service(web::to(|request: HttpRequest| {
             method_not_allowed(request, "POST")

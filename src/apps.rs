@@ -3,11 +3,11 @@ pub mod address;
 pub mod webhook;
 
 use self::webhook::Webhook;
-use crate::protocol::signature::Secret;
+use crate::{protocol::signature::Secret, rate::Window};
 use std::{
     collections::HashMap,
     net::Ipv6Addr,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, Mutex, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ pub struct App {
     pub require_tls: bool,
     /// empty = every origin (C-9)
     pub allowed_origins: Vec<String>,
+    /// whether clients without an `Origin` header may connect although there is a list
+    pub allow_missing_origin: bool,
     pub client_events: ClientEvents,
     pub activity_timeout_s: u32,
     pub ping_interval_s: u32,
@@ -59,6 +61,10 @@ pub struct AppUsage {
     pub connections: AtomicUsize,
     /// channels in existence, the server's own not counted
     pub channels: AtomicUsize,
+    /// towards `backend_events_per_s`
+    pub backend_events: Mutex<Window>,
+    /// towards `read_requests_per_s`
+    pub read_requests: Mutex<Window>,
 }
 
 /// What signed-in users get (part 5).
@@ -93,6 +99,10 @@ pub struct AppLimits {
     pub message_bytes_max: usize,
     pub message_rate: Option<MessageRateLimit>,
     pub client_events_per_s: Option<u32>,
+    /// events published over HTTP, each counted once for each of its channels
+    pub backend_events_per_s: Option<u32>,
+    /// requests of the HTTP API that change nothing
+    pub read_requests_per_s: Option<u32>,
     pub client_event_data_bytes_max: usize,
     pub channel_name_chars_max: usize,
     pub event_name_chars_max: usize,
@@ -109,14 +119,16 @@ pub struct AppLimits {
 
 impl App {
     /// Whether a page from this `Origin` may connect (C-9): only the host counts, in any case, whatever its scheme and
-    /// port. With a list, a missing or unreadable `Origin` is refused.
+    /// port. With a list, an unreadable `Origin` is refused, and a missing one unless the app lets it pass.
     pub fn allows_origin(&self, origin_header: Option<&str>) -> bool {
         let patterns = &self.allowed_origins;
         if patterns.is_empty() || patterns.iter().any(|pattern| pattern == "*") {
             return true;
         }
-        origin_header
-            .and_then(origin_host)
+        let Some(origin) = origin_header else {
+            return self.allow_missing_origin;
+        };
+        origin_host(origin)
             .is_some_and(|host| patterns.iter().any(|pattern| matches(pattern, &host)))
     }
 }
@@ -317,6 +329,26 @@ mod tests {
             Some("http://app.example.com"),
             true,
         );
+    }
+
+    #[test]
+    fn c9_apps_may_let_clients_without_an_origin_pass() {
+        let check = |patterns: &[&str], origin: Option<&str>, allowed: bool| {
+            let mut app = app(patterns);
+            app.allow_missing_origin = true;
+            assert_eq!(
+                app.allows_origin(origin),
+                allowed,
+                "{patterns:?} {origin:?}"
+            );
+        };
+        let one = &["app.example.com"][..];
+        check(one, None, true);
+        check(one, Some("https://app.example.com"), true);
+        for wrong in ["", "null", "https://evil.com", "rubbish"] {
+            check(one, Some(wrong), false);
+        }
+        check(&[], None, true);
     }
 
     #[test]

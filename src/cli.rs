@@ -1,11 +1,16 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
-use crate::config::{Overrides, Settings};
-use clap::{Args, Parser, Subcommand};
+use crate::{
+    config::{Overrides, Settings},
+    doctor::DoctorArguments,
+    publish::PublishArguments,
+    tail::TailArguments,
+};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use std::{fmt::Write, path::PathBuf};
 
 /// A server for the Pusher Channels protocol: WebSockets for Laravel Echo and every Pusher SDK.
 #[derive(Debug, Parser)]
-#[command(name = "resound", version, about)]
+#[command(name = "resound", version, about, args_override_self = true)]
 pub struct Cli {
     #[command(flatten)]
     pub options: Options,
@@ -25,15 +30,44 @@ pub struct Options {
     /// Path in front of every route, such as /reverb [default: none]
     #[arg(long, global = true)]
     path: Option<String>,
-    /// Settings file (TOML)
+    /// Settings file: TOML, or soketi's JSON [default: resound.toml, if there is one]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Environment file in the form Laravel reads [default: .env, if there is one]
+    #[arg(long, global = true, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// Read .env.NAME instead of .env, if there is one, as artisan does
+    #[arg(long, global = true, value_name = "NAME")]
+    env: Option<String>,
     /// Log at level debug
     #[arg(long, global = true)]
     debug: bool,
-    /// Reverb's option for its certificate look-up: taken so that a Reverb command line still works
-    #[arg(long, global = true, hide = true)]
+    /// Host name whose Herd or Valet certificate is used [default: REVERB_HOST]
+    #[arg(long, global = true, value_name = "NAME")]
     hostname: Option<String>,
+    /// No TLS, whatever certificates are set or found
+    #[arg(long, global = true)]
+    no_tls: bool,
+    #[command(flatten)]
+    artisan: ArtisanOptions,
+}
+
+/// What `php artisan` takes with every command: taken and without effect, so that its command lines still work.
+#[derive(Clone, Debug, Default, Args)]
+struct ArtisanOptions {
+    // counted, since artisan takes each more than once
+    #[arg(long, short = 'n', global = true, hide = true, action = ArgAction::Count)]
+    no_interaction: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    ansi: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    no_ansi: u8,
+    #[arg(long, short = 'q', global = true, hide = true, action = ArgAction::Count)]
+    quiet: u8,
+    #[arg(long, global = true, hide = true, action = ArgAction::Count)]
+    silent: u8,
+    #[arg(long, short = 'v', global = true, hide = true, action = ArgAction::Count)]
+    verbose: u8,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
@@ -44,31 +78,41 @@ pub enum Command {
     Start,
     /// Print the settings in force, and where each came from
     Config,
+    /// Print a Laravel project's or soketi's settings as a resound.toml
+    Import {
+        /// A Laravel project's folder, its .env, config/reverb.php or bootstrap/cache/config.php; soketi's JSON file
+        #[arg(value_name = "FILE|DIR")]
+        from: PathBuf,
+    },
     /// Ask a running server whether it is up; the exit code is the answer
     Health {
         /// Where to ask [default: what the settings say]
         #[arg(long)]
         url: Option<String>,
     },
+    /// Check everything between PHP, the server and browsers, and name the first thing that is wrong
+    Doctor(DoctorArguments),
+    /// Send an event as the app would, and print the answer
+    Publish(PublishArguments),
+    /// Print what happens on channels, a line for each event
+    Tail(TailArguments),
 }
 
 impl Options {
     pub fn overrides(&self) -> Overrides {
         Overrides {
+            // a folder that is gone has no files to look for
+            folder: std::env::current_dir().ok(),
+            env_file: self.env_file.clone(),
+            env: self.env.clone(),
             file: self.config.clone(),
             host: self.host.clone(),
             port: self.port.clone(),
             path: self.path.clone(),
             debug: self.debug,
+            hostname: self.hostname.clone(),
+            no_tls: self.no_tls,
         }
-    }
-
-    /// Sentences to log at start.
-    pub fn warnings(&self) -> Vec<String> {
-        let hostname = self.hostname.as_ref().map(|_| {
-            "option --hostname has no effect: Resound answers on every host name".to_owned()
-        });
-        hostname.into_iter().collect()
     }
 }
 
@@ -124,10 +168,26 @@ mod tests {
         assert!(options.overrides().debug);
         let options = check("resound --path /ws start --hostname ws.example.com");
         assert_eq!(options.overrides().path.as_deref(), Some("/ws"));
-        assert_eq!(options.warnings().len(), 1);
+        assert_eq!(
+            options.overrides().hostname.as_deref(),
+            Some("ws.example.com")
+        );
+        assert!(!options.overrides().no_tls);
         let options = check("resound start --config=resound.toml");
         assert_eq!(options.overrides().file, Some("resound.toml".into()));
-        assert!(options.warnings().is_empty());
+        assert!(check("resound start --no-tls").overrides().no_tls);
+    }
+
+    #[test]
+    fn options_of_artisan_are_taken() {
+        let line = "resound reverb:start -n --no-interaction --ansi --no-ansi -q --quiet --silent -vvv --verbose --env=staging";
+        let cli = parse(line);
+        assert_eq!(cli.command, Some(Command::Start));
+        assert_eq!(cli.options.overrides().env.as_deref(), Some("staging"));
+        let cli = parse("resound -v --env-file ../.env");
+        assert_eq!(cli.options.overrides().env_file, Some("../.env".into()));
+        assert_eq!(cli.options.overrides().env, None);
+        assert!(cli.options.overrides().folder.is_some());
     }
 
     #[test]

@@ -5,8 +5,13 @@
 //! together and in one order for everybody. A node subscribes to the topic of a channel while it has subscribers of it.
 
 mod channel;
+pub mod connection;
 pub mod core;
 mod keys;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod real;
 mod scripts;
 #[cfg(test)]
 mod simulation;

@@ -1,41 +1,62 @@
 //! Settings: read, check, hand out typed values; `config/default.toml` is embedded and documents each of them.
 //!
-//! Layers, weakest first: defaults, preset, file, Laravel's variables, `RESOUND_` variables, command line. Nothing else
-//! reads files or variables, and nothing is changed after [`load`].
+//! Layers, weakest first: defaults, preset, `config/reverb.php` or the cached configuration of a Laravel project, file (ours or
+//! soketi's), soketi's variables, Laravel's variables (the process's, then those of `.env`), `RESOUND_` variables, command line. Nothing else reads files or
+//! variables, and nothing is changed after [`load`].
+mod admin;
 mod apps;
+mod env_file;
 mod error;
+mod explicit;
+mod herd;
 mod laravel;
 mod layers;
+mod limits;
+mod listeners;
+mod php;
 mod section;
+mod soketi;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod variables;
 mod webhooks;
 
+pub use admin::{AdminSettings, AdminToken};
 pub use error::ConfigError;
+pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
+pub use limits::LimitSettings;
+pub use listeners::{Listeners, Stopping};
+pub use tls::{CertificateSource, TlsSettings};
 
 use crate::{
     apps::App,
     log::{self, LogFormat, LogSettings},
 };
-use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, Table};
+use laravel::Project;
+use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, SettingsFile, Table};
 use section::Section;
+use soketi::FromSoketi;
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
     time::Duration,
 };
+use variables::{CONFIG_VARIABLE, FromVariables};
 
 /// Every setting, checked.
 #[derive(Debug)]
 pub struct Settings {
     pub server: ServerSettings,
+    pub tls: TlsSettings,
     pub socket: SocketSettings,
     pub hub: HubSettings,
     pub publish: PublishSettings,
     pub webhook: WebhookSettings,
+    pub admin: AdminSettings,
+    pub limits: LimitSettings,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -43,6 +64,12 @@ pub struct Settings {
     pub is_development: bool,
     /// sentences to log at start: settings that work but can't be meant
     pub warnings: Vec<String>,
+    /// sentences for the log at level debug: what is there but doesn't count
+    pub notes: Vec<String>,
+    /// the files that were read, as messages name them
+    pub files: Vec<String>,
+    /// what `resound import` writes down
+    pub explicit: Explicit,
     /// what `resound config` prints
     pub listing: Vec<Setting>,
     /// the Laravel project the server was started in, if it is one
@@ -75,6 +102,8 @@ pub struct ServerSettings {
     pub handshake_timeout: Duration,
     pub keep_alive: Duration,
     pub drain: Duration,
+    pub stopping: Stopping,
+    pub listeners: Listeners,
     /// peers whose X-Forwarded-* headers are believed
     pub trusted_proxies: Vec<ipnet::IpNet>,
 }
@@ -135,29 +164,62 @@ pub struct WebhookSettings {
 /// What the command line says. Texts, so that they are checked and refused like every other source.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
+    /// Where `.env`, `resound.toml` and a Laravel project's files are looked for, and what relative names start from. `None`:
+    /// nothing is looked for.
+    pub folder: Option<PathBuf>,
     pub file: Option<PathBuf>,
+    /// read instead of `.env`
+    pub env_file: Option<PathBuf>,
+    /// artisan's `--env`: `.env.NAME` is read instead of `.env`, if it is there
+    pub env: Option<String>,
     pub host: Option<String>,
     pub port: Option<String>,
     pub path: Option<String>,
     pub debug: bool,
+    /// whose certificate is looked for
+    pub hostname: Option<String>,
+    /// no certificate at all, whatever other sources say
+    pub no_tls: bool,
 }
 
-/// Reads and checks every setting. Fails with a sentence that names the setting, its source and what is allowed.
+/// The settings file that is taken when none is named.
+const SETTINGS_FILE: &str = "resound.toml";
+
+/// Reads and checks every setting, all files anew. Fails with a sentence that names the setting, its source and what is
+/// allowed.
 pub fn load(
     overrides: &Overrides,
     variables: &HashMap<String, String>,
 ) -> Result<Settings, ConfigError> {
-    let file = match &overrides.file {
-        Some(path) => layers::file(path)?,
-        None => Layer::default(),
+    let mut project = Project::read(overrides, variables)?;
+    let file = match settings_file(overrides, &project) {
+        Some(name) => {
+            let folder = overrides.folder.clone().unwrap_or_default();
+            let file = layers::file(&folder.join(&name), &name.display().to_string())?;
+            project.files.push(name.display().to_string());
+            file
+        }
+        None => SettingsFile::Toml(Layer::default()),
     };
-    assemble(file, overrides, variables)
+    assemble(file, overrides, project)
+}
+
+/// The file named by option or variable, else the one in the folder.
+fn settings_file(overrides: &Overrides, project: &Project) -> Option<PathBuf> {
+    let variable = project.environment.get(CONFIG_VARIABLE).map(PathBuf::from);
+    let named = overrides.file.clone().or(variable);
+    let beside = || {
+        let folder = overrides.folder.as_ref()?;
+        let is_there = folder.join(SETTINGS_FILE).is_file();
+        is_there.then(|| PathBuf::from(SETTINGS_FILE))
+    };
+    named.or_else(beside)
 }
 
 /// Settings from TOML text alone, without file, variables or options: for tests and for embedding the server.
 pub fn from_toml(text: &str) -> Result<Settings, ConfigError> {
-    let file = layers::toml(text, "the given text")?;
-    assemble(file, &Overrides::default(), &HashMap::new())
+    let file = SettingsFile::Toml(layers::toml(text, "the given text")?);
+    assemble(file, &Overrides::default(), Project::default())
 }
 
 /// This process's environment. Text that isn't UTF-8 is kept as far as it is readable, so that it can be refused by name.
@@ -169,21 +231,51 @@ pub fn process_variables() -> HashMap<String, String> {
 }
 
 fn assemble(
-    file: Layer,
+    file: SettingsFile,
     overrides: &Overrides,
-    variables: &HashMap<String, String>,
+    project: Project,
 ) -> Result<Settings, ConfigError> {
-    let found = variables::read(variables)?;
+    let (file, soketi_file) = match file {
+        SettingsFile::Toml(layer) => (layer, None),
+        SettingsFile::Soketi(file) => (Layer::default(), Some(file)),
+    };
+    let mut found = variables::read(&project.environment)?;
+    let mut soketi = soketi::read(&project.environment.of_soketi(), soketi_file.as_ref())?;
+    if soketi.settings.values.contains_key("server.port") {
+        found.leave_out_laravel_websockets_port();
+    }
+    // soketi's defaults are for who has nothing but soketi
+    let has_reverb = project.environment.has_reverb() || !project.config.settings.values.is_empty();
+    if !soketi.is_present || has_reverb {
+        soketi.derived = Layer::default();
+    }
     let defaults = layers::defaults()?;
     let options = option_layer(overrides);
-    let explicit = [&file, &found.laravel, &found.resound, &options];
+    let laravel = &project.config;
+    let explicit = [
+        &laravel.settings,
+        &file,
+        &soketi.settings,
+        &found.laravel,
+        &found.resound,
+        &options,
+    ];
+    let derived = [&defaults, &soketi.derived, &laravel.derived, &found.derived];
     let merge = |below: &[&Layer]| layers::merge(&[below, &explicit].concat());
 
-    let mut settings = merge(&[&defaults, &found.derived])?;
+    let mut settings = merge(&derived)?;
     if apps::is_hosted(&Section::new(&settings, "app_defaults"))? {
-        settings = merge(&[&defaults, &found.derived, &layers::hosted()?])?;
+        settings = merge(&[&derived[..], &[&layers::hosted()?]].concat())?;
     }
-    check(&settings, found.apps, found.warnings)
+    // what was said for all apps, besides what Laravel's variables say: its configuration has that for each app
+    let own = layers::merge(&[&file, &soketi.settings, &found.resound])?;
+    check(
+        &settings,
+        &Section::new(&own, "app_defaults"),
+        found,
+        project,
+        soketi,
+    )
 }
 
 fn option_layer(overrides: &Overrides) -> Layer {
@@ -202,53 +294,127 @@ fn option_layer(overrides: &Overrides) -> Layer {
     if overrides.debug {
         layer.set("log.level", "debug", "option --debug");
     }
+    if let Some(hostname) = &overrides.hostname {
+        layer.set("tls.hostname", hostname.as_str(), "option --hostname");
+    }
+    if overrides.no_tls {
+        for key in ["tls.certificate", "tls.key"] {
+            layer.set(key, "", "option --no-tls");
+        }
+        layer.set("tls.auto", false, "option --no-tls");
+    }
     layer
 }
 
+/// `own_defaults`: what the settings file and `RESOUND_` variables say in `[app_defaults]`.
 fn check(
     settings: &Table,
-    app_variables: Vec<variables::AppVariables>,
-    mut warnings: Vec<String>,
+    own_defaults: &Section<'_>,
+    found: FromVariables,
+    project: Project,
+    mut soketi: FromSoketi,
 ) -> Result<Settings, ConfigError> {
-    let configured = apps::collect(settings, app_variables)?;
-    let server = server_settings(&Section::new(settings, "server"), &configured)?;
+    let mut warnings = [found.warnings, project.warnings.clone()].concat();
+    warnings.append(&mut soketi.warnings);
+    warnings.extend(project.config.warnings.iter().cloned());
+    warnings.extend(overridden_literals(&project, &found.laravel));
+    let notes = [
+        &found.notes,
+        &project.notes,
+        &project.config.notes,
+        &soketi.unused,
+    ];
+    let notes = notes.into_iter().flatten().cloned().collect();
+    let named = apps::Named {
+        variables: found.apps,
+        incomplete: [found.incomplete, std::mem::take(&mut soketi.incomplete)].concat(),
+        project: &project,
+        soketi: &soketi,
+    };
+    let configured = apps::collect(settings, named, &mut warnings)?;
+    let server = server_settings(
+        &Section::new(settings, "server"),
+        &configured,
+        &mut warnings,
+    )?;
+    let tls = tls::settings(&Section::new(settings, "tls"), &project)?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
+    let admin = admin::admin_settings(&Section::new(settings, "admin"))?;
+    let limits = limits::read(&Section::new(settings, "limits"))?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
     let mut built = Vec::with_capacity(configured.len());
     for app in &configured {
         let allow_private = webhook.allow_private_targets;
+        let defaults = defaults.for_laravel(own_defaults, app.laravel);
         built.push(apps::build(app, &defaults, allow_private, &mut warnings)?);
     }
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
+    let has_certificate = tls.source.is_some();
+    if let Some(app) = &project.app {
+        warnings.extend(app.mismatches(&server, has_certificate, &built));
+    }
+    let mut listing = list(settings, &server);
+    listing.extend(
+        configured
+            .iter()
+            .flat_map(|app| apps::list(app, own_defaults)),
+    );
+    warnings.extend(published_secret(&server, &configured));
     Ok(Settings {
-        listing: list(settings, &configured, &server),
+        explicit: explicit::collect(settings, &configured, own_defaults),
+        listing,
         is_development: configured.iter().all(apps::Configured::is_published),
         apps: built,
         server,
+        tls,
         socket,
         hub,
         publish,
         webhook,
+        admin,
+        limits,
         log,
         warnings,
-        laravel: None,
+        notes,
+        files: project.files,
+        laravel: project.app,
     })
+}
+
+/// Where a variable of Laravel's wins over what `config/reverb.php` has written out: Laravel itself would not look at it.
+fn overridden_literals(project: &Project, variables: &Layer) -> Vec<String> {
+    let config = &project.config;
+    let pairs = config.literals.iter().filter_map(|path| {
+        let (literal, variable) = (config.settings.values.get(*path)?, variables.values.get(*path)?);
+        let is_same = literal.kind.to_string() == variable.kind.to_string();
+        (!is_same).then(|| {
+            let origin = |value: &::config::Value| value.origin().unwrap_or_default().to_owned();
+            format!(
+                "{path} is {} in {} and {} in {}: the second counts here, Laravel would take the first",
+                layers::shown(literal), origin(literal), layers::shown(variable), origin(variable)
+            )
+        })
+    });
+    pairs.collect()
 }
 
 fn server_settings(
     section: &Section<'_>,
     configured: &[apps::Configured<'_>],
+    warnings: &mut Vec<String>,
 ) -> Result<ServerSettings, ConfigError> {
     let workers = section.usize("workers", 0..=1_024)?;
     let connections_max = section.usize("connections_max", 0..=u32::MAX.into())?;
     let port = section.integer("port", 0..=u16::MAX.into())?;
+    let drain = section.seconds("drain_s", 0..=3_600)?;
+    let is_published = configured.iter().any(apps::Configured::is_published);
     Ok(ServerSettings {
         host: host(section, configured)?,
         port: u16::try_from(port).unwrap_or(u16::MAX),
@@ -261,18 +427,23 @@ fn server_settings(
         request_bytes_max: section.usize("request_bytes_max", 1_024..=apps::BYTES_MAX)?,
         handshake_timeout: section.seconds("handshake_timeout_s", 1..=600)?,
         keep_alive: section.seconds("keep_alive_s", 1..=86_400)?,
-        drain: section.seconds("drain_s", 0..=3_600)?,
+        drain,
+        stopping: listeners::stopping(section, drain, warnings)?,
+        listeners: listeners::listeners(section, is_published)?,
         trusted_proxies: trusted_proxies(section)?,
     })
 }
 
 /// The address to listen on. A secret that everybody knows must not be reachable from elsewhere: chosen by default, the
-/// address is loopback then; chosen by the user, it is refused.
+/// address is loopback then; chosen by the user, it is refused; unless `allow_published_secret` permits it.
 fn host(section: &Section<'_>, configured: &[apps::Configured<'_>]) -> Result<IpAddr, ConfigError> {
-    let all_published = configured.iter().all(apps::Configured::is_published);
+    let may_leave = section.switch("allow_published_secret")?;
+    let is_confined =
+        |app: &apps::Configured<'_>| app.is_published() && !(may_leave && app.is_named());
+    let all_confined = configured.iter().all(is_confined);
     let text = section.text("host")?;
     let host = match text.trim_start_matches('[').trim_end_matches(']') {
-        "" if all_published => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        "" if all_confined => IpAddr::V4(Ipv4Addr::LOCALHOST),
         "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         name if name.eq_ignore_ascii_case("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
         address => match address.parse() {
@@ -280,8 +451,7 @@ fn host(section: &Section<'_>, configured: &[apps::Configured<'_>]) -> Result<Ip
             Err(_) => return Err(section.invalid("host", "an IP address or localhost")?),
         },
     };
-    let published = configured.iter().find(|app| app.is_published());
-    match published {
+    match configured.iter().find(|app| is_confined(app)) {
         Some(app) if !host.to_canonical().is_loopback() => Err(ConfigError::PublishedSecret {
             host: host.to_string(),
             origin: origin_of(section, "host")?,
@@ -384,6 +554,19 @@ fn log_settings(section: &Section<'_>) -> Result<LogSettings, ConfigError> {
 }
 
 /// An event larger than the outbox would cut off every socket it goes to.
+fn published_secret(
+    server: &ServerSettings,
+    configured: &[apps::Configured<'_>],
+) -> Option<String> {
+    let app = configured.iter().find(|app| app.is_published())?;
+    (!server.host.to_canonical().is_loopback()).then(|| {
+        format!(
+            "app {} has the published development key and secret: whoever reaches {}, port {}, may send events and listen to all of its channels",
+            app.id, server.host, server.port
+        )
+    })
+}
+
 fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     let largest = apps
         .iter()
@@ -397,12 +580,8 @@ fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     })
 }
 
-/// What is in force, in the order of `default.toml`, then the apps.
-fn list(
-    settings: &Table,
-    configured: &[apps::Configured<'_>],
-    server: &ServerSettings,
-) -> Vec<Setting> {
+/// What is in force, in the order of `default.toml`.
+fn list(settings: &Table, server: &ServerSettings) -> Vec<Setting> {
     let mut listing = Vec::new();
     for known in KNOWN_KEYS.iter() {
         let section = Section::new(settings, known.section);
@@ -415,6 +594,7 @@ fn list(
                 "server.host" => format!("{:?}", server.host.to_string()),
                 "server.path" => format!("{:?}", server.path),
                 "server.workers" => server.workers.to_string(),
+                "admin.token" if layers::shown(value) != "\"\"" => "****".to_owned(),
                 _ if ["true", "false"].contains(&known.default) => section
                     .switch(known.key)
                     .map_or_else(|_| layers::shown(value), |on| on.to_string()),
@@ -427,6 +607,5 @@ fn list(
             origin: value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned(),
         });
     }
-    listing.extend(configured.iter().flat_map(apps::list));
     listing
 }

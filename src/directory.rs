@@ -53,6 +53,8 @@ pub struct Joined {
     pub members: Vec<Arc<Member>>,
     /// the live cached event of a cache channel
     pub cached: Option<Frame>,
+    /// the channel came into being by it
+    pub is_first: bool,
 }
 
 /// An event for the directory to hand out.
@@ -61,6 +63,8 @@ pub struct Publication {
     pub channel: ChannelKey,
     pub frame: Frame,
     pub except: Option<SocketId>,
+    /// when it came in
+    pub published: Instant,
     /// what a cache channel keeps of it, and for how long (S-20, S-21)
     pub cached: Option<(EventData<'static>, Duration)>,
 }
@@ -193,7 +197,7 @@ impl Directory {
         if let Some(frame) = announced {
             // Before the joiner is counted in, so that no worker is told for the joiner's sake alone.
             shard.position += 1;
-            self.tell(entry, channel, Position(shard.position), &frame, None);
+            self.tell(entry, channel, Position(shard.position), &frame, None, now);
         }
         entry.add(worker);
         let members = entry.presence.as_ref().map_or_else(Vec::new, |p| p.list());
@@ -201,10 +205,11 @@ impl Directory {
             since: Position(shard.position),
             members,
             cached: shard.cache.frame(channel, now),
+            is_first: is_new_channel,
         };
         self.count_changed(app, shard, channel, now);
         if is_new_channel && shard.lingering.remove(channel).is_none() {
-            self.tell_watchers(shard, channel, IsOnline(true));
+            self.tell_watchers(shard, channel, IsOnline(true), now);
         }
         Ok(joined)
     }
@@ -220,7 +225,8 @@ impl Directory {
         (members, shard.cache.frame(channel, now))
     }
 
-    /// Takes one subscription of `worker` away; announces a member whose last connection it was (P-8).
+    /// Takes one subscription of `worker` away; announces a member whose last connection it was (P-8). Returns whether
+    /// the channel ceased with it.
     pub fn leave(
         &self,
         app: &App,
@@ -228,11 +234,11 @@ impl Directory {
         worker: WorkerId,
         user_id: Option<&str>,
         now: Instant,
-    ) {
+    ) -> bool {
         let mut guard = self.shard(channel);
         let shard = &mut *guard;
         let Some(entry) = shard.channels.get_mut(channel) else {
-            return;
+            return false;
         };
         entry.subtract(worker);
         let left = match (user_id, &mut entry.presence) {
@@ -252,14 +258,15 @@ impl Directory {
                 shard.lingering.insert(channel.clone(), due);
                 shard.offline.add(due, channel.clone());
             }
-            return;
+            return true;
         }
         if let (true, Some(user_id)) = (left, user_id) {
             let frame = server::member_removed(&channel.name, user_id);
             shard.position += 1;
-            self.tell(entry, channel, Position(shard.position), &frame, None);
+            self.tell(entry, channel, Position(shard.position), &frame, None, now);
         }
         self.count_changed(app, shard, channel, now);
+        false
     }
 
     /// Does what was put off until now: users go offline, large channels are told their number.
@@ -271,7 +278,7 @@ impl Directory {
                 // One that came back and left again has a later time.
                 if shard.lingering.get(&user) == Some(&due) {
                     shard.lingering.remove(&user);
-                    self.tell_watchers(shard, &user, IsOnline(false));
+                    self.tell_watchers(shard, &user, IsOnline(false), now);
                 }
             }
             while let Some((_, channel)) = shard.counts.take(now) {
@@ -287,6 +294,7 @@ impl Directory {
             channel,
             frame,
             except,
+            published,
             cached,
         } = publication;
         let mut guard = self.shard(channel);
@@ -302,7 +310,8 @@ impl Directory {
         }
         if let Some(entry) = entry {
             shard.position += 1;
-            self.tell(entry, channel, Position(shard.position), frame, *except);
+            let position = Position(shard.position);
+            self.tell(entry, channel, position, frame, *except, *published);
         }
         Ok(())
     }
@@ -330,6 +339,7 @@ impl Directory {
         position: Position,
         frame: &Frame,
         except: Option<SocketId>,
+        published: Instant,
     ) {
         for (worker, _) in &entry.workers {
             if let Some(inbox) = self.inbox(*worker) {
@@ -338,6 +348,7 @@ impl Directory {
                     position,
                     frame: frame.clone(),
                     except,
+                    published,
                 });
             }
         }
@@ -376,6 +387,12 @@ impl Directory {
     /// The live cached event of a cache channel.
     pub fn cached(&self, channel: &ChannelKey, now: Instant) -> Option<Cached> {
         self.shard(channel).cache.get(channel, now)
+    }
+
+    /// Cached events that are kept, expired ones that nobody has looked for included.
+    pub fn cached_events(&self) -> usize {
+        let shards = 0..self.shards.len();
+        shards.map(|index| self.lock(index).cache.count()).sum()
     }
 
     /// Lets go of cached events whose time is over.

@@ -62,6 +62,16 @@ impl Frame {
     }
 
     /// As [`Frame::as_bytes`], without counting one more owner.
+    /// What follows the head.
+    pub fn payload(&self) -> &[u8] {
+        let head = match self.0.get(1).map(|length| length & 0x7f) {
+            Some(126) => 4,
+            Some(127) => 10,
+            _ => 2,
+        };
+        self.0.get(head..).unwrap_or_default()
+    }
+
     pub fn into_bytes(self) -> Bytes {
         self.0
     }

@@ -1,8 +1,16 @@
 //! `resound health`: asks a running server whether it is up, for `HEALTHCHECK` in images that hold nothing but the binary.
 
-use std::{io::ErrorKind, net::IpAddr, time::Duration};
+use std::time::Duration;
 
-use crate::config::Settings;
+use reqwest::Url;
+
+use crate::{
+    client::{
+        self, Address,
+        http::{Answer, Http, RequestError, config_for},
+    },
+    config::Settings,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -14,51 +22,67 @@ pub struct Unhealthy {
     reason: String,
 }
 
-/// Succeeds if `url` answers with 200; by default `/up` of the server that these settings describe.
+/// Succeeds if `url` answers with 200; by default `/up` of the server that these settings describe. On loopback any
+/// certificate will do.
 pub fn check(settings: &Settings, url: Option<&str>) -> Result<(), Unhealthy> {
-    let url = url.map_or_else(|| own_url(settings), str::to_owned);
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        // The server is on this machine: a proxy named by HTTP_PROXY would look for it elsewhere.
-        .proxy(None)
-        .build()
-        .new_agent();
-    let reason = match agent.get(&url).call() {
-        Ok(answer) if answer.status() == 200 => return Ok(()),
-        Ok(answer) => format!("it answered with status {}", answer.status().as_u16()),
-        Err(error) => reason(&error),
-    };
-    Err(Unhealthy { url, reason })
-}
-
-fn reason(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            "nothing listens there; start it with `resound`, or say with --url (or --host and --port) where it is"
-                .to_owned()
-        }
-        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
-        ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
-            "--url must be a whole URL, such as http://127.0.0.1:8080/up".to_owned()
-        }
-        ureq::Error::TlsRequired => {
-            "this check speaks no TLS: ask the server itself, not the proxy in front of it"
-                .to_owned()
-        }
-        other => other.to_string(),
+    let url = url.map_or_else(
+        || Address::of_server(settings).http_url("/up"),
+        str::to_owned,
+    );
+    match client::block_on(ask(&url)) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(reason)) => Err(Unhealthy { url, reason }),
+        Err(error) => Err(Unhealthy {
+            url,
+            reason: format!("it can't be asked ({error})"),
+        }),
     }
 }
 
-fn own_url(settings: &Settings) -> String {
-    let host = match settings.server.host {
-        host if !host.is_unspecified() => host,
-        IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-        IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-    };
-    let address = std::net::SocketAddr::new(host, settings.server.port);
-    format!("http://{address}/up")
+async fn ask(url: &str) -> Result<(), String> {
+    let address =
+        origin(url).ok_or("--url must be a whole URL, such as http://127.0.0.1:8080/up")?;
+    let http = Http::new(config_for(&address), TIMEOUT);
+    match http.get(url).await {
+        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) => Err(refused(&answer)),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// Scheme, host and port of any URL.
+fn origin(url: &str) -> Option<Address> {
+    let mut url = Url::parse(url).ok()?;
+    url.set_path("");
+    url.set_query(None);
+    url.set_fragment(None);
+    Address::parse(url.as_str()).ok()
+}
+
+fn refused(answer: &Answer) -> String {
+    match answer.status {
+        503 if answer.body.contains("DRAINING") => {
+            "it is draining: it stops, and takes no new connections (status 503)".to_owned()
+        }
+        status => format!("it answered with status {status}"),
+    }
+}
+
+fn failed(error: &RequestError) -> String {
+    match error {
+        RequestError::NotListening => {
+            "nothing listens there; start it with `resound`, or say with --url (or --host and --port) where it is"
+                .to_owned()
+        }
+        RequestError::Timeout(patience) => format!("no answer within {} s", patience.as_secs()),
+        RequestError::NotHttp(reason) => format!(
+            "it speaks no HTTP ({reason}); if it speaks TLS, ask with --url https://…"
+        ),
+        RequestError::Tls(error) => {
+            format!("{error}; if it speaks no TLS, ask with --url http://…")
+        }
+        RequestError::Broken(reason) => reason.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -66,18 +90,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn asks_where_the_settings_listen() {
-        let check = |toml: &str, expected: &str| {
-            let settings = crate::config::from_toml(toml).expect("settings");
-            assert_eq!(own_url(&settings), expected);
+    fn the_place_that_a_url_names() {
+        let check = |url: &str, expected: Option<&str>| {
+            let found = origin(url).map(|address| address.to_string());
+            assert_eq!(found.as_deref(), expected, "{url}");
         };
-        check("", "http://127.0.0.1:8080/up");
-        check("[server]\nhost = \"::1\"\nport = 9", "http://[::1]:9/up");
-        let app = "[[apps]]\nid = \"7\"\nkey = \"k\"\nsecret = \"s\"\n";
-        check(app, "http://127.0.0.1:8080/up");
+        check("http://127.0.0.1:8080/up", Some("http://127.0.0.1:8080"));
         check(
-            &format!("{app}[server]\nhost = \"::\""),
-            "http://[::1]:8080/up",
+            "https://a.example/x/up?y=1#z",
+            Some("https://a.example:443"),
         );
+        check("127.0.0.1:8080", None);
+        check("/up", None);
+        check("", None);
+    }
+
+    #[test]
+    fn draining_is_told_from_other_refusals() {
+        let check = |status: u16, body: &str, part: &str| {
+            let answer = Answer {
+                status,
+                body: body.to_owned(),
+                ..Answer::default()
+            };
+            let reason = refused(&answer);
+            assert!(reason.contains(part), "{reason}");
+        };
+        check(503, r#"{"health":"DRAINING"}"#, "it is draining");
+        check(503, "<html>", "answered with status 503");
+        check(404, "", "answered with status 404");
     }
 }

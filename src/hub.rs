@@ -13,6 +13,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::{HashMap, VecDeque},
     rc::{Rc, Weak},
+    sync::Arc,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -26,7 +27,10 @@ use self::{
     link::{Link, Phase},
     ticker::{Due, Limits},
 };
-use crate::{frame::Frame, protocol::codes::CloseReason, protocol::socket_id::SocketId};
+use crate::{
+    frame::Frame, metrics::worker::WorkerMetrics, protocol::codes::CloseReason,
+    protocol::socket_id::SocketId,
+};
 
 /// Commands taken in one turn.
 const COMMANDS_PER_TURN: usize = 256;
@@ -60,12 +64,19 @@ pub struct Hub {
     sockets: RefCell<Slab<Rc<Link>>>,
     channels: RefCell<HashMap<ChannelKey, Subscribers>>,
     touched: RefCell<VecDeque<Rc<Link>>>,
+    /// touched sockets that were flushed since the start
+    flushed: Cell<u64>,
+    /// When events came in whose subscribers aren't all flushed, each with what `flushed` will be then. As a slice of
+    /// flushes follows every 256 commands, there are never many more than touched sockets.
+    unmeasured: RefCell<VecDeque<(u64, Instant)>>,
+    metrics: Arc<WorkerMetrics>,
     /// connections that wait with reading until the inboxes have room
     parked: RefCell<Vec<Waker>>,
 }
 
 impl Hub {
-    pub fn new(worker: WorkerId, limits: Limits) -> Rc<Hub> {
+    /// `metrics`: this worker's own.
+    pub fn new(worker: WorkerId, limits: Limits, metrics: Arc<WorkerMetrics>) -> Rc<Hub> {
         Rc::new(Hub {
             worker,
             limits,
@@ -74,6 +85,9 @@ impl Hub {
             sockets: RefCell::default(),
             channels: RefCell::default(),
             touched: RefCell::default(),
+            flushed: Cell::new(0),
+            unmeasured: RefCell::default(),
+            metrics,
             parked: RefCell::default(),
         })
     }
@@ -137,6 +151,7 @@ impl Hub {
         position: Position,
         frame: &Frame,
         except: Option<SocketId>,
+        published: Instant,
     ) -> usize {
         let channels = self.channels.borrow();
         let Some(subscribers) = channels.get(channel) else {
@@ -144,6 +159,7 @@ impl Hub {
         };
         let sockets = self.sockets.borrow();
         let mut touched = self.touched.borrow_mut();
+        let mut delivered = 0;
         for (socket, since) in subscribers {
             if *since >= position {
                 continue;
@@ -155,9 +171,18 @@ impl Hub {
                 continue;
             }
             link.push(frame);
+            delivered += 1;
             if link.touch() {
                 touched.push_back(link.clone());
             }
+        }
+        if delivered > 0 {
+            self.metrics.deliveries.add(delivered);
+            // Sockets are flushed in this order, so the last of them has its turn then.
+            let measured_at = self.flushed.get() + touched.len() as u64;
+            self.unmeasured
+                .borrow_mut()
+                .push_back((measured_at, published));
         }
         subscribers.len()
     }
@@ -191,11 +216,29 @@ impl Hub {
     fn flush_slice(&self) -> bool {
         for _ in 0..FLUSHES_PER_SLICE {
             let Some(link) = self.touched.borrow_mut().pop_front() else {
-                return false;
+                break;
             };
             link.flush();
+            self.flushed.set(self.flushed.get() + 1);
         }
+        self.measure_latency();
         !self.touched.borrow().is_empty()
+    }
+
+    /// Notes how long the events took whose subscribers are all flushed by now.
+    fn measure_latency(&self) {
+        let mut unmeasured = self.unmeasured.borrow_mut();
+        if unmeasured.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((measured_at, published)) = unmeasured.front().copied()
+            && measured_at <= self.flushed.get()
+        {
+            let time = now.saturating_duration_since(published);
+            self.metrics.latency.observe(time);
+            unmeasured.pop_front();
+        }
     }
 
     /// Does what the clock asks for, for every socket.
@@ -225,7 +268,7 @@ impl Hub {
                 Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
                 Due::Cut => {
                     tracing::debug!(socket_id = %link.socket_id(), "cutting a socket that takes nothing or doesn't finish closing");
-                    link.cut();
+                    link.give_up();
                 }
             }
         }
@@ -242,12 +285,16 @@ impl Hub {
                 .map(|(_, link)| Rc::downgrade(link))
                 .collect()
         };
-        let steps = (over.as_millis() / DRAIN_STEP.as_millis()).max(1);
-        let per_step = links.len().div_ceil(usize::try_from(steps).unwrap_or(1));
-        for some in links.chunks(per_step.max(1)) {
-            for link in some.iter().filter_map(Weak::upgrade) {
+        let steps =
+            usize::try_from(over.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
+        let steps = steps.max(1);
+        let mut closed = 0;
+        for step in 1..=steps {
+            let due = (links.len().saturating_mul(step)).div_ceil(steps);
+            for link in links[closed..due].iter().filter_map(Weak::upgrade) {
                 link.close(CloseReason::ServerClosing);
             }
+            closed = due;
             tokio::time::sleep(DRAIN_STEP).await;
         }
     }
@@ -302,7 +349,8 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             position,
             frame,
             except,
-        } => hub.deliver(&channel, position, &frame, except),
+            published,
+        } => hub.deliver(&channel, position, &frame, except, published),
         Command::Close {
             channel,
             position,
@@ -339,6 +387,7 @@ mod tests {
             position: Position(position),
             frame: Frame::text("{}"),
             except: None,
+            published: Instant::now(),
         }
     }
 
@@ -348,7 +397,7 @@ mod tests {
         let served = async {
             let (inbox, commands) = inbox::inbox(1);
             (1..=10 * COMMANDS_PER_TURN as u64).for_each(|n| inbox.push(deliver(n)));
-            let hub = Hub::new(WorkerId(0), LIMITS);
+            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
             tokio::task::spawn_local(tokio::task::unconstrained(run(hub, commands)));
             tokio::task::yield_now().await;
             assert!(inbox.is_full(), "the hub took everything at once");
@@ -363,14 +412,15 @@ mod tests {
     async fn a_drain_keeps_no_socket_that_has_ended() {
         let local = tokio::task::LocalSet::new();
         let drained = async {
-            let hub = Hub::new(WorkerId(0), LIMITS);
+            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
             let keep_alive = KeepAlive {
                 ping_interval_s: 30,
                 pong_timeout_s: 30,
             };
             let (ours, mut theirs) = tokio::io::duplex(64);
             let socket_id = SocketId::new(1, 1);
-            let key = hub.add(Link::new(ours, socket_id, None, keep_alive, 65_536, 0));
+            let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
+            let key = hub.add(link);
             tokio::task::spawn_local(hub.clone().drain(Duration::from_secs(3600)));
             tokio::task::yield_now().await;
             hub.remove(key);

@@ -65,6 +65,11 @@ impl Answers {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keys that are remembered.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Looks a key of an app up, and notes it if it is new.
     pub fn begin(&self, app: u32, key: &str, now: Instant) -> Known<'_> {
         let key: Key = (app, key.into());

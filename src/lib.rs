@@ -7,12 +7,22 @@
 //! | Module | What it is for |
 //! |---|---|
 //! | `main.rs` | arguments, logging, run, exit code |
-//! | [`cli`], [`welcome`], [`health`] | the command line and `resound config`; what is printed at start; `resound health` |
+//! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
+//! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command |
+//! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
+//! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
+//! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listener, workers, signals, drain. The only file that knows actix-server |
-//! | [`peer`] | who is at the other end of a connection, as its listener saw it |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
+//! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream; `resound tail --admin` |
+//! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
+//! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |
+//! | [`live`] | the live stream: events, filters, a bounded queue for each listener |
+//! | [`peer`] | who is at the other end of a connection, as its listener saw it, and the client behind trusted proxies |
+//! | [`gate`] | what one address may do: connections, handshakes, wrong signatures, lines in the log |
+//! | [`rate`] | how often something may happen: windows and buckets, pure |
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
@@ -29,14 +39,19 @@
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome, health -> config -> log
+//! main -> cli, welcome -> config -> log
+//!     \-> health, publish, tail, doctor, admin::tail -> client
+//!     |      /-> admin -> node (and api::health)
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
 //!                         \-------------> hub
 //! session, node, directory -> webhook (raise and forget)
 //! api, node -> idempotency
-//! everything may use: apps, protocol -> frame
+//! socket, session, api, node -> observe -> metrics, live
+//! hub -> metrics::worker (plain counters)
+//! socket, session, api -> gate -> peer, rate
+//! everything may use: apps -> rate, protocol -> frame
 //! ```
 //!
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
@@ -55,19 +70,26 @@
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
 //! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
+//! | what addresses did lately, and their connections | [`Gate`](gate::Gate) in the node | 64 shards of `std::sync::Mutex`, bounded by `limits.addresses_max` |
+//! | events and reads of this second of an app | [`AppUsage`](apps::AppUsage) | a `std::sync::Mutex` each, taken by apps with such a limit |
+//! | counts of a worker's hub and of its sockets | [`WorkerMetrics`](metrics::worker::WorkerMetrics), [`SocketMetrics`](metrics::worker::SocketMetrics) | atomics with one writer, a cache line of their own |
+//! | other counts | [`Metrics`](metrics::Metrics) | atomics in stripes; maps by app or reason are swapped whole when a key is new |
+//! | live events on their way to a listener | [`Live`](live::Live) | tokio `mpsc`, bounded in events |
 //! | apps and settings | [`Node`](node::Node) | immutable, swapped whole by a reload; a session looks for a new version with each message |
 //!
 //! # Invariants
 //!
-//! - No lock is held across an `await`, and no two at once. The directory's shards and the idempotency table are the only
-//!   ones while serving; an event without a key takes one, its channel's shard. All that concerns a user (his channel, his
-//!   watchers) is in one shard.
+//! - No lock is held across an `await`, and no two at once. The directory's shards, the gate's, the idempotency table and
+//!   the windows of an app are the only ones while serving; an event without a key takes one, its channel's shard. All
+//!   that concerns a user (his channel, his watchers) is in one shard.
 //! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
 //!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
 //! - No queue without a limit and an owner who decides what happens at it: outbox → closed with 4100; inbox → publishers
 //!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same;
-//!   webhooks → dropped and counted.
+//!   webhooks → dropped and counted; live events → dropped, counted, and the listener is told how many.
+//! - Counting a delivery costs one addition for each command and each flush, never a lock; telling costs one look at a
+//!   number while nobody listens. Channel names and whatever clients choose are never labels of a metric.
 //! - Webhooks are raised under the channel's shard lock where order matters, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
 //! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
@@ -76,7 +98,8 @@
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
 //!   lives across an `await`.
 //! - Input is checked once, at the edge, and becomes a type that can only be valid: `ChannelName`, `SocketId`, `Signed`.
-//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals.
+//! - Only [`config`] reads settings from files and variables; only [`server`] touches signals. Certificates, and what systemd
+//!   says in variables, are `server`'s too.
 //! - Secrets print as nothing: not in logs, errors or `Debug`.
 //!
 //! # A REST trigger, from HTTP bytes to sockets
@@ -109,24 +132,35 @@
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
+pub mod admin;
 pub mod api;
 pub mod apps;
 pub mod broker;
 pub mod cli;
+pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod directory;
+pub mod doctor;
 pub mod frame;
+pub mod gate;
 pub mod health;
 pub mod hub;
 pub mod idempotency;
+pub mod import;
+pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod node;
+pub mod observe;
 pub mod peer;
 pub mod protocol;
+pub mod publish;
+pub mod rate;
 pub mod reload;
 pub mod server;
 pub mod session;
 pub mod socket;
+pub mod tail;
 pub mod webhook;
 pub mod welcome;

@@ -8,40 +8,86 @@ use std::{
 use clap::Parser;
 use resound::{
     cli::{self, Cli, Command},
-    config::{self, Settings},
+    config::{self, ConfigError, Settings},
+    doctor::{self, DoctorArguments},
     health,
+    import::{self, ImportError},
     log::{self, LogFormat},
+    publish,
     server::{self, limits},
-    welcome,
+    tail, welcome,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli) {
-        Ok(()) => ExitCode::SUCCESS,
+    let ended = match &cli.command {
+        // The one command that has something to say about settings that can't be used.
+        Some(Command::Doctor(arguments)) => examine(&cli, arguments),
+        _ => run(&cli).map(|()| ExitCode::SUCCESS),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("resound: {error}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+/// Settings that can't be used are `EX_CONFIG` of sysexits.h, so that a process manager need not try again; clap ends with 2
+/// on a wrong command line.
+fn exit_code(error: &Failure) -> ExitCode {
+    let is_start = |error: &server::StartError| error.is_configuration();
+    let is_configuration = error.is::<ConfigError>()
+        || error.is::<ImportError>()
+        || error.downcast_ref().is_some_and(is_start);
+    match is_configuration {
+        true => ExitCode::from(78),
+        false => ExitCode::FAILURE,
     }
 }
 
 type Failure = Box<dyn std::error::Error>;
 
 fn run(cli: &Cli) -> Result<(), Failure> {
+    // reads other settings than those of this process
+    if let Some(Command::Import { from }) = &cli.command {
+        return print_out(&import::from(from)?);
+    }
     let settings = config::load(&cli.options.overrides(), &config::process_variables())?;
     match &cli.command {
-        Some(Command::Config) => print(&cli::config_listing(&settings))
-            .map_err(|error| format!("can't write to standard output: {error}"))?,
+        Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
+        Some(Command::Import { .. }) => {}
         Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Publish(arguments)) => {
+            let answer = publish::run(&settings, arguments)?;
+            print(&format!("{answer}\n"))?;
+        }
+        Some(Command::Tail(arguments)) => {
+            tail::run(&settings, arguments, &mut io::stdout().lock())?;
+        }
+        // `main` asks it, with settings or without
+        Some(Command::Doctor(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,
     }
     Ok(())
 }
 
+fn examine(cli: &Cli, arguments: &DoctorArguments) -> Result<ExitCode, Failure> {
+    let settings = config::load(&cli.options.overrides(), &config::process_variables());
+    let code = doctor::run(settings.as_ref(), arguments, &mut io::stdout().lock())?;
+    Ok(ExitCode::from(code))
+}
+
 fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     log::init(&settings.log).map_err(|error| error.to_string())?;
-    for warning in settings.warnings.iter().chain(&cli.options.warnings()) {
+    if !settings.files.is_empty() {
+        tracing::info!("settings read from {}", settings.files.join(", "));
+    }
+    for note in &settings.notes {
+        tracing::debug!("{note}");
+    }
+    for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let (files_max, warning) = limits::raise_file_limit();
@@ -50,10 +96,11 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     let log_format = settings.log.format;
+    let inherited = server::Inherited::from_environment().map_err(server::StartError::from)?;
     actix_rt::System::new().block_on(async {
         let signals = server::StopSignals::listen()?;
         let reload_signal = server::ReloadSignal::listen()?;
-        let running = server::start(settings, files_max)?;
+        let running = server::start_with(settings, files_max, inherited)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             "listening on {}",
@@ -69,11 +116,16 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
         actix_rt::spawn(server::reload_on(
             reload_signal,
             running.node.clone(),
+            running.certificates.clone(),
             move || config::load(&overrides, &config::process_variables()),
         ));
         running.until_stopped(signals).await?;
         Ok(())
     })
+}
+
+fn print_out(text: &str) -> Result<(), Failure> {
+    print(text).map_err(|error| format!("can't write to standard output: {error}").into())
 }
 
 /// Writes to standard output. A reader that has gone (`resound config | head`) is no failure.

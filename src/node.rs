@@ -17,8 +17,12 @@ use crate::{
     broker::{Broker, local::Local},
     config::Settings,
     directory::{Directory, Full, Publication},
+    gate::Gate,
     hub::inbox::{ChannelKey, Command, Inbox},
     idempotency::Answers,
+    live::Live,
+    metrics::Metrics,
+    observe::{Observer, Socket},
     protocol::{
         channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
     },
@@ -36,7 +40,11 @@ pub struct Node {
     webhooks: Webhooks,
     broker: Box<dyn Broker>,
     answers: Answers,
+    observer: Observer,
+    gate: Arc<Gate>,
     is_draining: AtomicBool,
+    is_closing: AtomicBool,
+    hands_over: AtomicBool,
     connections: AtomicUsize,
     connections_max: usize,
 }
@@ -75,6 +83,14 @@ impl Node {
     /// runtime that this is called in.
     pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
         let apps = Apps::new(settings.apps.clone());
+        let ids = settings.apps.iter().map(|app| app.id.as_str());
+        let observer = Observer::new(
+            Metrics::new(inboxes.len(), ids),
+            Live::new(
+                settings.admin.live_listeners_max,
+                settings.admin.live_queue_events_max,
+            ),
+        );
         let webhooks = Webhooks::start(&settings.webhook, &apps);
         let directory = Arc::new(Directory::new(
             inboxes,
@@ -91,7 +107,11 @@ impl Node {
                 settings.publish.idempotency_window,
                 settings.publish.idempotency_keys_max,
             ),
+            observer,
+            gate: Arc::new(Gate::new()),
             is_draining: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
+            hands_over: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
             settings: ArcSwap::from_pointee(settings),
@@ -119,6 +139,9 @@ impl Node {
     pub async fn reload(&self, settings: Settings) {
         let apps = Arc::new(self.apps.load().succeeded_by(settings.apps.clone()));
         let webhook = settings.webhook;
+        for app in apps.iter() {
+            self.observer.metrics.app(&app.id);
+        }
         let before = self.apps.swap(apps.clone());
         self.settings.store(Arc::new(settings));
         self.version.fetch_add(1, Ordering::Release);
@@ -147,6 +170,11 @@ impl Node {
         &self.webhooks
     }
 
+    /// Counts what happens, and tells it.
+    pub fn observe(&self) -> &Observer {
+        &self.observer
+    }
+
     /// Whether idempotency keys are looked at at all.
     pub fn answers_repeats(&self) -> bool {
         !self.settings().publish.idempotency_window.is_zero()
@@ -173,22 +201,24 @@ impl Node {
             channel: key(app, channel),
             frame: server::event(event.name, channel, event.data, None),
             except: event.except,
+            published: Instant::now(),
             cached,
         };
-        let Err(full) = self.broker.publish(&publication) else {
-            return Ok(());
-        };
-        let wait = self.settings().hub.publish_wait;
-        tokio::time::timeout(wait, self.publish_when_there_is_room(&publication, full))
-            .await
-            .map_err(|_| {
+        if let Err(full) = self.broker.publish(&publication) {
+            let wait = self.settings().hub.publish_wait;
+            let published = self.publish_when_there_is_room(&publication, full);
+            tokio::time::timeout(wait, published).await.map_err(|_| {
                 tracing::warn!(
                     app = app.id,
                     channel = channel.as_str(),
                     "refused an event: a worker's inbox is full (hub.inbox_depth_max)"
                 );
                 Congested
-            })
+            })?;
+        }
+        self.observer
+            .published(&app.id, channel, event.name, event.data);
+        Ok(())
     }
 
     async fn publish_when_there_is_room(&self, publication: &Publication, mut full: Full) {
@@ -221,9 +251,15 @@ impl Node {
             channel: key(app, channel),
             frame: server::event(name, channel, data, user_id.map(|id| &**id)),
             except: Some(sender),
+            published: Instant::now(),
             cached: None,
         };
         self.broker.publish(&publication).map_err(|_| Congested)?;
+        let socket = Socket {
+            app: &app.id,
+            id: sender,
+        };
+        self.observer.client_event(socket, channel, name, data);
         if self.webhooks.is_wanted(app) {
             let event = webhook::Event::ClientEvent {
                 channel: channel.clone(),
@@ -274,6 +310,11 @@ impl Node {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Sockets this node takes.
+    pub fn connections_max(&self) -> usize {
+        self.connections_max
+    }
+
     /// Counts a new connection, or says which limit it breaks (C-8 #7 and #8).
     pub fn admit(self: &Arc<Self>, app: &App) -> Result<ConnectionPermit, CloseReason> {
         let of_app = &app.usage.connections;
@@ -294,18 +335,54 @@ impl Node {
         })
     }
 
+    /// What one address may do.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// Whether a stop has begun: readiness fails.
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
     }
 
-    /// From now on new sockets are refused and readiness fails; the open ones are closed over `server.drain_s` (C-34).
-    pub fn drain(&self) {
+    /// Whether sockets are being closed, so that new ones can't stay.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// Whether a successor takes connections already: newcomers are sent on with 4200 instead of refused.
+    pub fn hands_over(&self) -> bool {
+        self.hands_over.load(Ordering::Relaxed)
+    }
+
+    pub fn hand_over(&self) {
+        self.hands_over.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on readiness fails; otherwise everything goes on.
+    pub fn fail_readiness(&self) {
         self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on new sockets are refused and readiness fails; the open ones are closed as `server.drain_s` or
+    /// `server.drain_rate_per_s` say (C-34). Returns how long that will take.
+    pub fn drain(&self) -> Duration {
+        self.fail_readiness();
+        self.is_closing.store(true, Ordering::Relaxed);
+        let over = {
+            let server = &self.settings().server;
+            server.stopping.time_for(self.connections(), server.drain)
+        };
         for inbox in self.directory.inboxes() {
-            inbox.push(Command::Drain {
-                over: self.settings().server.drain,
-            });
+            inbox.push(Command::Drain { over });
         }
+        over
+    }
+}
+
+impl ConnectionPermit {
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 }
 

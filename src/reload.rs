@@ -11,19 +11,26 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 12] = [
+const AT_START: [&str; 19] = [
     "server.host",
     "server.port",
     "server.path",
     "server.workers",
     "server.connections_max",
     "server.keep_alive_s",
+    "server.proxy_protocol",
+    "server.plain_host",
+    "server.plain_port",
+    "server.unix_socket",
+    "server.unix_socket_mode",
     "socket.write_timeout_s",
     "socket.close_timeout_s",
     "hub.inbox_depth_max",
     "hub.cached_events_max",
     "publish.",
+    "admin.",
     "log.format",
+    "tls.",
 ];
 
 /// What a reload changes, a sentence each.
@@ -130,11 +137,14 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.server.workers = server.workers;
     after.server.connections_max = server.connections_max;
     after.server.keep_alive = server.keep_alive;
+    after.server.listeners = server.listeners;
+    after.tls = before.tls.clone();
     after.socket.write_timeout = before.socket.write_timeout;
     after.socket.close_timeout = before.socket.close_timeout;
     after.hub.inbox_depth_max = before.hub.inbox_depth_max;
     after.hub.cached_events_max = before.hub.cached_events_max;
     after.publish = before.publish;
+    after.admin = before.admin.clone();
     after.log.format = before.log.format;
 }
 

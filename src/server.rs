@@ -1,39 +1,52 @@
 //! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
 
+mod accept;
 mod bind;
+mod http;
 pub mod limits;
+pub mod misdialed;
+mod proxy_protocol;
 mod reload;
 mod signals;
+pub mod systemd;
+pub mod tls;
+mod wire;
 
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 use std::{
-    convert::Infallible,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use actix_http::HttpService;
-use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_factory, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_rt::net::TcpStream;
+#[cfg(unix)]
+use actix_rt::net::UnixStream;
+use actix_server::{Server, ServerHandle};
 
+use self::accept::Entrance;
 pub use self::{
-    bind::BindError,
+    bind::{BindError, listen},
     reload::{ReloadSignal, reload_on},
     signals::StopSignals,
+    systemd::{Inherited, InheritedError},
+    tls::{Certificates, TlsError},
 };
 use crate::{
-    api,
-    config::Settings,
+    admin::{self, Admin, AdminError},
+    config::{ServerSettings, Settings},
     hub::{
         self, Hub,
         inbox::{Commands, Inbox, WorkerId, inbox},
         ticker::{self, Limits},
     },
     node::Node,
-    socket::upgrade::{Listener, upgrade, worker_hub},
 };
 
 /// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
@@ -51,62 +64,180 @@ const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often the directory is asked to do what it has put off. As late as this, things happen.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long a stop that hands the listener over waits for connections that were accepted before it and have said nothing
+/// yet.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What can go wrong before the server runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(transparent)]
     Bind(#[from] BindError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Inherited(#[from] InheritedError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     #[error("the server could not be started: {0}")]
     Io(#[from] io::Error),
 }
 
+impl StartError {
+    /// Whether another start with the same settings must end the same way.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, StartError::Tls(_))
+    }
+}
+
 /// A server that listens.
 pub struct Running {
+    /// the main address
     pub address: SocketAddr,
+    /// of the additional port without TLS
+    pub plain_address: Option<SocketAddr>,
+    /// `None` = the main address speaks no TLS
+    pub certificates: Option<Arc<Certificates>>,
     pub node: Arc<Node>,
+    /// `None` = there is none
+    pub admin: Option<Admin>,
     handle: ServerHandle,
     server: actix_rt::task::JoinHandle<io::Result<()>>,
+    /// somebody else holds the main listener and gives it to our successor
+    is_activated: bool,
+    silent: Arc<AtomicUsize>,
+    #[cfg(unix)]
+    socket_file: Option<bind::SocketFile>,
 }
 
 /// Workers' ends of the inboxes, each claimed once by its worker's thread.
 type Unclaimed = Arc<Mutex<Vec<(WorkerId, Commands)>>>;
 
-/// Binds the listener and starts the workers. Must run inside an actix system.
+/// Binds the listeners and starts the workers. Must run inside an actix system.
 pub fn start(settings: Settings, files_max: u64) -> Result<Running, StartError> {
-    let listener = bind::listen(settings.server.host, settings.server.port)?;
-    let address = listener.local_addr()?;
+    start_with(settings, files_max, Inherited::default())
+}
+
+/// As [`start`]; sockets that were handed over take the place of those that the settings name.
+pub fn start_with(
+    settings: Settings,
+    files_max: u64,
+    inherited: Inherited,
+) -> Result<Running, StartError> {
+    let certificates = Certificates::find(&settings)?;
+    let tls = certificates.as_ref().map(Certificates::acceptor);
+    let tls = tls.transpose()?;
+    let is_activated = inherited.main.is_some();
+    let listening = Listening::open(&settings.server, inherited)?;
+    let address = listening.main.local_addr()?;
+    let plain = listening.plain.as_ref().map(TcpListener::local_addr);
     let workers = settings.server.workers;
     let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
     let connections_max = limits::connections_max(settings.server.connections_max, files_max);
+    let watch = settings.tls.watch;
+    let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
-    let service_node = node.clone();
-    let builder = Server::build();
-    let stopping = builder.graceful_shutdown_signal();
-    let server = builder
+    let admin = admin::start(&node, address)?;
+    let without_tls = Entrance {
+        tls: None,
+        takes_headers,
+        node: node.clone(),
+        silent: Arc::default(),
+    };
+    let main = Entrance {
+        tls,
+        ..without_tls.clone()
+    };
+    let for_php = Entrance {
+        takes_headers: false,
+        ..without_tls.clone()
+    };
+    let silent = without_tls.silent.clone();
+    let mut builder = Server::build()
         .workers(workers)
         .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
         .disable_signals()
-        .shutdown_timeout(2)
-        .listen("resound", listener, move || {
-            service(
-                service_node.clone(),
-                unclaimed.clone(),
-                address,
-                stopping.clone(),
-            )
-        })?
-        .run();
+        .shutdown_timeout(2);
+    let stopping = builder.graceful_shutdown_signal();
+    let serve = |entrance: Entrance| {
+        let (unclaimed, stopping) = (unclaimed.clone(), stopping.clone());
+        move || http::service::<TcpStream>(unclaimed.clone(), entrance.clone(), stopping.clone())
+    };
+    builder = builder.listen("resound", listening.main, serve(main))?;
+    if let Some(listener) = listening.plain {
+        builder = builder.listen("resound plain", listener, serve(for_php))?;
+    }
+    #[cfg(unix)]
+    if let Some(listener) = listening.unix {
+        builder = builder.listen_uds("resound unix", listener, move || {
+            http::service::<UnixStream>(unclaimed.clone(), without_tls.clone(), stopping.clone())
+        })?;
+    }
+    let server = builder.run();
     let handle = server.handle();
     let server = actix_rt::spawn(server);
     actix_rt::spawn(forget_expired_events(node.clone()));
     actix_rt::spawn(settle(node.clone()));
+    if let (Some(certificates), Some(every)) = (&certificates, watch) {
+        actix_rt::spawn(certificates.clone().watch(every));
+    }
     Ok(Running {
         address,
+        plain_address: plain.transpose()?,
+        certificates,
         node,
+        admin,
         handle,
         server,
+        is_activated,
+        silent,
+        #[cfg(unix)]
+        socket_file: listening.socket_file,
     })
+}
+
+/// Every socket that connections are taken from.
+struct Listening {
+    main: TcpListener,
+    plain: Option<TcpListener>,
+    #[cfg(unix)]
+    unix: Option<UnixListener>,
+    /// of the Unix socket, if it is ours
+    #[cfg(unix)]
+    socket_file: Option<bind::SocketFile>,
+}
+
+impl Listening {
+    fn open(settings: &ServerSettings, inherited: Inherited) -> Result<Listening, BindError> {
+        let main = match inherited.main {
+            Some(listener) => listener,
+            None => bind::listen(settings.host, settings.port)?,
+        };
+        let listeners = &settings.listeners;
+        let plain = match (inherited.plain, listeners.plain) {
+            (Some(listener), _) => Some(listener),
+            (None, Some(address)) => Some(bind::listen(address.ip(), address.port())?),
+            (None, None) => None,
+        };
+        #[cfg(unix)]
+        let (unix, socket_file) = match (inherited.unix, &listeners.unix_socket) {
+            (Some(listener), _) => (Some(listener), None),
+            (None, Some(path)) => {
+                let (listener, file) = bind::listen_unix(path, listeners.unix_socket_mode)?;
+                (Some(listener), Some(file))
+            }
+            (None, None) => (None, None),
+        };
+        Ok(Listening {
+            main,
+            plain,
+            #[cfg(unix)]
+            unix,
+            #[cfg(unix)]
+            socket_file,
+        })
+    }
 }
 
 fn make_inboxes(workers: usize, depth_max: usize) -> (Vec<Inbox>, Unclaimed) {
@@ -118,60 +249,6 @@ fn make_inboxes(workers: usize, depth_max: usize) -> (Vec<Inbox>, Unclaimed) {
         unclaimed.push((worker, commands));
     }
     (inboxes, Arc::new(Mutex::new(unclaimed)))
-}
-
-/// What a worker does with an accepted connection: HTTP by actix-web, upgrades by us.
-fn service(
-    node: Arc<Node>,
-    unclaimed: Unclaimed,
-    address: SocketAddr,
-    stopping: GracefulShutdownSignal,
-) -> impl actix_service::ServiceFactory<
-    actix_rt::net::TcpStream,
-    Config = (),
-    Response = (),
-    Error = actix_http::error::DispatchError,
-    InitError = (),
-> {
-    let settings = node.settings().server.clone();
-    let data = web::Data::from(node.clone());
-    let app = App::new()
-        .app_data(data)
-        .configure(|routes| api::routes(routes, &settings.path));
-    let upgrades = fn_factory(move || {
-        let node = node.clone();
-        let hub = worker_hub(|| start_hub(&node, &unclaimed));
-        async move {
-            let hub = hub.ok_or("more workers than inboxes")?;
-            Ok::<_, &'static str>(fn_service(move |(request, framed)| {
-                let listener = Listener { is_tls: false };
-                let upgraded = upgrade(node.clone(), hub.clone(), listener, request, framed);
-                async move {
-                    // A handshake that can't be answered has nobody left to tell.
-                    if let Err(error) = upgraded.await {
-                        tracing::debug!("lost a connection during its handshake: {error}");
-                    }
-                    Ok::<(), Infallible>(())
-                }
-            }))
-        }
-    });
-    HttpService::build()
-        // Backends keep their connections open: without this a stop would wait for them.
-        .graceful_shutdown_signal(move || {
-            let stopping = stopping.clone();
-            async move { stopping.notified().await }
-        })
-        .keep_alive(settings.keep_alive)
-        .client_request_timeout(settings.handshake_timeout)
-        .tcp_nodelay(true)
-        .local_addr(address)
-        .upgrade(upgrades)
-        .finish(map_config(
-            app.into_factory().map_err(|error| error.error_response()),
-            |()| AppConfig::default(),
-        ))
-        .tcp()
 }
 
 /// The hub of this worker, with its two tasks.
@@ -186,7 +263,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
         write_timeout_s: seconds(socket.write_timeout),
         close_timeout_s: seconds(socket.close_timeout),
     };
-    let hub = Hub::new(worker, limits);
+    let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker.0));
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
@@ -225,16 +302,23 @@ async fn settle(node: Arc<Node>) {
 }
 
 impl Running {
+    /// Path of the Unix socket that was opened.
+    #[cfg(unix)]
+    pub fn unix_socket(&self) -> Option<&std::path::Path> {
+        self.socket_file.as_ref().map(bind::SocketFile::path)
+    }
+
     /// Serves until a signal asks it to stop; then drains and returns.
     pub async fn until_stopped(mut self, mut signals: StopSignals) -> io::Result<()> {
+        systemd::ready(&format!("serving on {}", self.address));
+        actix_rt::spawn(systemd::keep_watchdog_calm());
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut self.server => return ended.map_err(io::Error::other)?,
         };
-        tracing::info!(
-            "stopping on {signal}: closing {} connections",
-            self.node.connections()
-        );
+        let connections = self.node.connections();
+        tracing::info!("stopping on {signal}: closing {connections} connections");
+        systemd::stopping(&format!("closing {connections} connections"));
         tokio::select! {
             () = self.drained() => {}
             again = signals.next() => {
@@ -248,26 +332,53 @@ impl Running {
     /// Stops listening and ends what is still open.
     pub async fn stop(self) -> io::Result<()> {
         self.handle.stop(true).await;
+        if let Some(admin) = self.admin {
+            admin.stop().await;
+        }
         self.server.await.map_err(io::Error::other)?
     }
 
-    /// Closes every socket and waits until they are gone, at most for the drain time and one close timeout (C-34). The
-    /// listener stays: new sockets are refused with 503, readiness probes get an answer, and events still reach whoever
-    /// is left.
+    /// Fails readiness, then closes every socket and waits until they are gone, at most until the deadline (C-34).
+    ///
+    /// Our own listener stays meanwhile: new sockets are refused with 503, readiness probes get an answer, and events still
+    /// reach whoever is left. A listener that was handed to us isn't ours alone: nothing more is taken from it, and who
+    /// connects waits in its queue for our successor.
     pub async fn drained(&self) {
+        let stopping = self.node.settings().server.stopping;
+        self.node.fail_readiness();
+        if self.is_activated {
+            self.leave_listener().await;
+        } else {
+            tokio::time::sleep(stopping.delay).await;
+        }
         self.node.drain();
-        let settings = self.node.settings();
-        let patience = settings.server.drain + settings.socket.close_timeout + ticker::TICK * 2;
         let gone = async {
             while self.node.connections() > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(patience, gone).await.is_err() {
+        if tokio::time::timeout(stopping.deadline, gone).await.is_err() {
             tracing::warn!(
-                "{} connections were still open after the drain time",
+                "cutting {} connections that are still open (server.drain_deadline_s)",
                 self.node.connections()
             );
         }
+    }
+
+    /// Accepts nothing more, and lets those who were accepted say what they want.
+    async fn leave_listener(&self) {
+        self.node.hand_over();
+        self.handle.pause().await;
+        let heard = async {
+            loop {
+                // Once more even if all have spoken: the acceptor may have had one in its hands.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                if self.silent.load(Ordering::Relaxed) == 0 {
+                    break;
+                }
+            }
+        };
+        // Who connects and says nothing can wait no longer than this.
+        let _ = tokio::time::timeout(ARRIVAL_PATIENCE, heard).await;
     }
 }

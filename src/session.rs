@@ -12,21 +12,23 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use self::{
-    rate::{RateLimit, Verdict},
-    signin::SignedIn,
-};
+use self::{rate::Allowance, signin::SignedIn};
 use crate::{
     apps::App,
     frame::Frame,
+    gate::log_refusal,
     hub::{
         Hub, SocketKey,
         inbox::ChannelKey,
         link::{Link, Phase},
     },
+    metrics::kind_index,
     node::Node,
+    observe::Socket,
+    peer::Client,
     protocol::{
         channel::ChannelName,
         client::ClientMessage,
@@ -43,6 +45,8 @@ pub struct Session {
     link: Rc<Link>,
     key: SocketKey,
     app: Arc<App>,
+    /// whose connection it is
+    client: Client,
     /// the version of the settings that `app` is of; 0 = of some version, looked up with the first message
     version: u64,
     /// the channels of this connection; on presence channels with the member's id
@@ -50,8 +54,8 @@ pub struct Session {
     signed_in: Option<Box<SignedIn>>,
     /// when a refusal was logged last, in seconds of the hub's clock
     refusal_logged_s: Cell<Option<u32>>,
-    message_rate: Option<Box<RateLimit>>,
-    client_event_rate: Option<Box<RateLimit>>,
+    messages: Allowance,
+    client_events: Allowance,
 }
 
 impl Session {
@@ -62,6 +66,7 @@ impl Session {
         link: Rc<Link>,
         key: SocketKey,
         app: Arc<App>,
+        client: Client,
     ) -> Session {
         link.push(&server::connection_established(
             link.socket_id(),
@@ -69,21 +74,37 @@ impl Session {
         ));
         link.require_authorization(app.users.authorization_timeout_s);
         Session {
-            message_rate: app.limits.message_rate.map(RateLimit::of_messages),
-            client_event_rate: app
-                .limits
-                .client_events_per_s
-                .map(RateLimit::of_client_events),
+            messages: Allowance::default(),
+            client_events: Allowance::default(),
             node,
             hub,
             link,
             key,
             app,
+            client,
             version: 0,
             subscriptions: HashMap::new(),
             signed_in: None,
             refusal_logged_s: Cell::new(None),
         }
+    }
+
+    /// The connection, for those who tell of it.
+    fn socket(&self) -> Socket<'_> {
+        Socket {
+            app: &self.app.id,
+            id: self.link.socket_id(),
+        }
+    }
+
+    /// A channel came into being by this connection.
+    fn count_occupied(&self, channel: &ChannelName) {
+        self.link.metrics().occupied[kind_index(channel.kind())].add(1);
+    }
+
+    /// A channel ceased with this connection's leaving.
+    fn count_vacated(&self, channel: &ChannelName) {
+        self.link.metrics().vacated[kind_index(channel.kind())].add(1);
     }
 
     fn send(&self, frame: &Frame) {
@@ -137,36 +158,56 @@ impl Session {
 
     /// Reverb's rate limit: every message counts, whatever it is.
     fn count_message(&self) -> Result<(), ClientError> {
-        match self.message_rate.as_ref().map(|rate| rate.check()) {
-            None | Some(Verdict::Within) => Ok(()),
-            Some(Verdict::Over { terminate }) => {
-                if terminate {
-                    self.link.close(CloseReason::RateLimited);
-                }
-                Err(ClientError::RateLimited)
-            }
+        let Some(limit) = self.app.limits.message_rate else {
+            return Ok(());
+        };
+        let period = Duration::from_secs(u64::from(limit.decay_s));
+        if self.messages.take(limit.max_attempts, period) {
+            return Ok(());
         }
+        if limit.terminate {
+            self.link.close(CloseReason::RateLimited);
+        }
+        Err(ClientError::RateLimited)
     }
 
-    /// Says why something was refused, at info once a second at most: a client must not be able to flood the log.
-    fn log_refusal(&self, what: &str, reason: &dyn Display) {
+    /// Says why something was refused, at info once a second at most, for this connection and for its address: a client
+    /// must not be able to flood the log. A wrong signature is counted; `true` after too many of them from the address:
+    /// the connection is to be closed.
+    fn note_refusal(&self, what: &str, reason: &dyn Display, is_wrong_signature: bool) -> bool {
+        let gate = self.node.gate();
+        let limits = self.node.settings().limits;
+        let is_over = is_wrong_signature && gate.auth_failed(self.client, &limits).is_err();
+        let end = match is_over {
+            true => {
+                ", and too many wrong signatures came from this address: closing (limits.auth_failures_per_min_per_address)"
+            }
+            false => "",
+        };
         let now_s = Some(self.hub.now_s());
-        let (app, socket_id) = (&self.app.id, self.link.socket_id());
-        if self.refusal_logged_s.replace(now_s) == now_s {
-            tracing::debug!(app, %socket_id, "refused {what}: {reason}");
-        } else {
-            tracing::info!(app, %socket_id, "refused {what}: {reason}");
-        }
+        let is_first = self.refusal_logged_s.replace(now_s) != now_s;
+        log_refusal!(
+            is_first && gate.may_log(self.client, &limits),
+            app = self.app.id,
+            socket_id = %self.link.socket_id(),
+            peer = %self.client,
+            "refused {what}: {reason}{end}"
+        );
+        is_over
     }
 
     fn answer(&mut self, result: Result<(), ClientError>) {
         let Err(error) = result else {
             return;
         };
-        self.log_refusal("a message", &error.log_text());
+        let is_over = self.note_refusal("a message", &error.log_text(), error.is_wrong_signature());
+        self.node.observe().refused_message(self.socket(), &error);
         // A connection that was just closed has had its last word.
         if self.link.phase() == Phase::Open {
             self.send(&server::error(&error));
+        }
+        if is_over {
+            self.link.close(CloseReason::TooManyAuthFailures);
         }
     }
 }
@@ -197,6 +238,10 @@ impl Conversation for Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let end = self.link.end();
+        if end.is_eviction() {
+            self.node.observe().evicted(self.socket(), end);
+        }
         signin::sign_out(self);
         subscribe::leave_all(self);
         tracing::debug!(app = self.app.id, socket_id = %self.link.socket_id(), "disconnected");

@@ -1,10 +1,13 @@
 //! A connection: bytes of one peer in, frames out. What the messages mean is the [`Conversation`]'s business; who the
 //! peer is and whether it may talk at all is decided by [`upgrade`].
 
+mod attendance;
 pub mod connection;
 pub mod upgrade;
 
 use std::task::{Context, Poll};
+
+use crate::hub::link::End;
 
 /// What is talked over a socket. Answers go into the socket's [`Link`](crate::hub::link::Link), which a conversation gets
 /// when it is made. Dropping it ends it, with all that follows (C-37).
@@ -15,4 +18,10 @@ pub trait Conversation {
     fn text(&mut self, text: &str);
 
     fn binary(&mut self, bytes: &[u8]);
+}
+
+/// What lasts as long as a connection's transport.
+pub trait Held {
+    /// The connection is about to go; why, its link knows.
+    fn ended(&mut self, end: End);
 }

@@ -2,32 +2,82 @@
 
 use std::{fmt::Write, net::SocketAddr};
 
-use crate::{apps::App, config::Settings, server::Running};
+use crate::{
+    apps::App,
+    config::{LaravelApp, ServerSettings, Settings},
+    server::Running,
+};
 
 /// The text for standard output.
 pub fn text(running: &Running) -> String {
-    compose(&running.node.settings(), running.address)
+    let is_tls = running.certificates.is_some();
+    let mut text = compose(&running.node.settings(), running.address, is_tls);
+    if let Some(address) = running.plain_address {
+        // Writing to a String can't fail.
+        let _ = writeln!(
+            text,
+            "without TLS, for PHP on this machine: http://{address}\n"
+        );
+    }
+    #[cfg(unix)]
+    if let Some(path) = running.unix_socket() {
+        let _ = writeln!(
+            text,
+            "for a proxy on this machine: unix:{}\n",
+            path.display()
+        );
+    }
+    text
 }
 
-fn compose(settings: &Settings, address: SocketAddr) -> String {
+fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
     let mut text = String::new();
+    let scheme = if is_tls { "https" } else { "http" };
     // Writing to a String can't fail.
     let _ = writeln!(
         text,
-        "Resound {} listening on http://{address}{}",
+        "Resound {} listening on {scheme}://{address}{}",
         env!("CARGO_PKG_VERSION"),
         settings.server.path
     );
     let apps: Vec<&str> = settings.apps.iter().map(|app| app.id.as_str()).collect();
     let _ = writeln!(text, "serving app{} {}", plural(&apps), apps.join(", "));
-    if settings.is_development {
+    if let Some(app) = &settings.laravel {
+        text.push_str(&addresses(app, settings, address, is_tls));
+    }
+    if settings.is_development && settings.server.host.is_loopback() {
         let _ = writeln!(
             text,
             "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"
         );
     }
     if let Some(app) = settings.apps.first() {
-        text.push_str(&snippets(app, settings, address));
+        text.push_str(&snippets(app, settings, address, is_tls));
+    }
+    text
+}
+
+/// Who reaches the server where, in one line, and what of it can't work in one line each: that is what most people who set up
+/// broadcasting get wrong.
+fn addresses(app: &LaravelApp, settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
+    let posts_to = app
+        .posts_to()
+        .unwrap_or_else(|| "an address that its settings don't say".to_owned());
+    let browsers_use = app
+        .browsers_use()
+        .unwrap_or_else(|| "an address that .env doesn't say".to_owned());
+    let mut text = format!(
+        "Laravel ({}): listening on {address}, the app posts to {posts_to}, browsers use {browsers_use}\n",
+        app.source
+    );
+    // whatever port the server was given in the end
+    let server = ServerSettings {
+        port: address.port(),
+        ..settings.server.clone()
+    };
+    for mismatch in app.mismatches(&server, is_tls, &settings.apps) {
+        // writing to a String can't fail
+        let _ = writeln!(text, "  can't work: {mismatch}");
     }
     text
 }
@@ -37,8 +87,15 @@ fn plural<T>(items: &[T]) -> &'static str {
 }
 
 /// The two things a user needs: one for `.env`, one for Echo. The secret is shown only if it is no secret.
-fn snippets(app: &App, settings: &Settings, address: SocketAddr) -> String {
+fn snippets(app: &App, settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
+    let scheme = if is_tls { "https" } else { "http" };
     let host = match address.ip() {
+        // A certificate is for a name.
+        ip if is_tls => settings
+            .tls
+            .hostname
+            .clone()
+            .unwrap_or_else(|| ip.to_string()),
         ip if ip.is_unspecified() => "localhost".to_owned(),
         ip if ip.is_ipv6() => format!("[{ip}]"),
         ip => ip.to_string(),
@@ -65,11 +122,11 @@ REVERB_APP_KEY={key}
 {secret}
 REVERB_HOST={host}
 REVERB_PORT={port}
-REVERB_SCHEME=http
+REVERB_SCHEME={scheme}
 
 Echo:
 
-new Echo({{ broadcaster: 'reverb', key: '{key}', wsHost: '{host}', wsPort: {port}, forceTLS: false, enabledTransports: ['ws', 'wss']{path} }})
+new Echo({{ broadcaster: 'reverb', key: '{key}', wsHost: '{host}', wsPort: {port}, forceTLS: {is_tls}, enabledTransports: ['ws', 'wss']{path} }})
 
 "
     )
@@ -81,7 +138,7 @@ mod tests {
 
     fn welcome(toml: &str, address: &str) -> String {
         let settings = crate::config::from_toml(toml).expect("settings");
-        compose(&settings, address.parse().expect("address"))
+        compose(&settings, address.parse().expect("address"), false)
     }
 
     #[test]
@@ -92,6 +149,40 @@ mod tests {
         assert!(text.contains("development app"));
         assert!(text.contains("\nREVERB_APP_SECRET=app-secret\n"));
         assert!(text.contains("wsHost: '127.0.0.1', wsPort: 8080"));
+    }
+
+    #[test]
+    fn a_laravel_project_is_told_who_reaches_what() {
+        let mut settings = crate::config::from_toml("[[apps]]\nid = 7\nkey = 'k'\nsecret = 's'")
+            .expect("settings");
+        settings.laravel = Some(LaravelApp {
+            source: ".env".to_owned(),
+            host: Some("localhost".to_owned()),
+            port: Some(8080),
+            scheme: Some("http".to_owned()),
+            app_key: Some("k".to_owned()),
+            ..LaravelApp::default()
+        });
+        let text = |address: &str| compose(&settings, address.parse().expect("address"), false);
+        let line = "Laravel (.env): listening on 0.0.0.0:8080, the app posts to http://localhost:8080, browsers use an address that .env doesn't say\n";
+        assert!(text("0.0.0.0:8080").contains(line));
+        assert!(!text("0.0.0.0:8080").contains("can't work"));
+        assert!(text("0.0.0.0:9000").contains(
+            "\n  can't work: the app posts to port 8080 of localhost, but this server listens on port 9000"
+        ));
+    }
+
+    #[test]
+    fn with_tls_clients_use_it() {
+        let settings = crate::config::from_toml("[tls]\nhostname = 'app.test'").expect("settings");
+        let text = compose(&settings, "127.0.0.1:443".parse().expect("address"), true);
+        assert!(
+            text.contains("listening on https://127.0.0.1:443\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nREVERB_HOST=app.test\n"), "{text}");
+        assert!(text.contains("\nREVERB_SCHEME=https\n"), "{text}");
+        assert!(text.contains("forceTLS: true"), "{text}");
     }
 
     #[test]

@@ -35,6 +35,8 @@ impl Server {
             .args(["--port", "0", "--config"])
             .arg(&settings)
             .env("RESOUND_SERVER_WORKERS", workers.to_string())
+            // no setting of the server
+            .env_remove("RESOUND_BIN")
             .env("RESOUND_LOG_LEVEL", "error")
             .stdout(Stdio::piped())
             .spawn()

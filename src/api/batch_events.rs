@@ -43,6 +43,7 @@ pub async fn trigger_batch(
 ) -> Result<HttpResponse, ApiError> {
     let body = Batch::read(signed.json()?)?;
     let messages = parse(&body, &signed.app.limits)?;
+    signed.take_events(&node, messages.len())?;
     let key = once::key(&signed, body.idempotency_key)?;
     let app = &signed.app;
     once::once(

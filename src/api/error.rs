@@ -1,15 +1,24 @@
 //! Every refusal of the HTTP API: its status, its sentence, its line in the log. The sentence is often all that a developer
 //! sees (Laravel shows it as `Pusher error: SENTENCE.` and adds the full stop itself), so it says what to change.
-use crate::protocol::request::RequestAuthError;
+use super::allowance::Allowance;
+use crate::{
+    gate::log_refusal,
+    metrics::http::Route,
+    node::Node,
+    observe::RefusedRequest,
+    peer::{Client, Peer},
+    protocol::request::RequestAuthError,
+};
 use actix_web::{
-    Error, HttpRequest, HttpResponse, ResponseError,
-    body::MessageBody,
+    Error, HttpMessage, HttpRequest, HttpResponse, ResponseError,
+    body::{BodySize, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
+        header::{ALLOW, CONTENT_LENGTH, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE},
     },
     middleware::Next,
+    web,
 };
 use std::fmt;
 
@@ -95,6 +104,19 @@ pub enum ApiError {
     #[error("Users can only be retrieved for presence channels")]
     UsersNotPresence,
 
+    /// after too many wrong signatures, before this one was looked at
+    #[error(
+        "Too many requests with a wrong signature came from this address, so this one was not checked: correct the key and the secret, then try again in a moment (limits.signature_failures_per_min_per_address)"
+    )]
+    SignatureFailures { retry_after_s: u64 },
+    /// `count`: what the request counts as
+    #[error("{}", events_hint(*.count, .allowance))]
+    TooManyEvents { count: usize, allowance: Allowance },
+    #[error(
+        "Too many requests: the app may ask {} times a second (read_requests_per_s)", .0.limit
+    )]
+    TooManyReads(Allowance),
+
     /// `published` of `of` events went out before the node took no more
     #[error("{}", congestion_hint(*.published, *.of))]
     Congested { published: usize, of: usize },
@@ -112,6 +134,9 @@ impl ApiError {
             BodyTimeout(_) => StatusCode::REQUEST_TIMEOUT,
             PayloadTooLarge { .. } | DataTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Congested { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            SignatureFailures { .. } | TooManyEvents { .. } | TooManyReads(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             RepeatedTooSoon => StatusCode::CONFLICT,
             BatchItem { error, .. } => error.status(),
             UnreadableBody(_)
@@ -136,6 +161,47 @@ impl ApiError {
         }
     }
 
+    /// What metrics and the live stream call it.
+    fn name(&self) -> &'static str {
+        use ApiError::*;
+        match self {
+            UnknownApp(_) => "unknown_app",
+            Auth(error) => error.name(),
+            AppDisabled => "app_disabled",
+            NotFound(_) => "not_found",
+            MethodNotAllowed { .. } => "method_not_allowed",
+            UpgradeRequired => "upgrade_required",
+            PayloadTooLarge { .. } => "payload_too_large",
+            UnreadableBody(_) => "unreadable_body",
+            BodyTimeout(_) => "body_timeout",
+            NotUtf8(_) => "not_utf8",
+            InvalidJson(_) => "invalid_json",
+            NameNotString => "name_not_string",
+            NameEmpty => "name_empty",
+            NameTooLong(_) => "name_too_long",
+            NameReserved => "name_reserved",
+            IdempotencyKey => "idempotency_key",
+            RepeatedTooSoon => "repeated_too_soon",
+            Missing(_) => "missing_parameter",
+            DataTooLarge(_) => "data_too_large",
+            TooManyChannels(_) => "too_many_channels",
+            InvalidChannelName(_) => "invalid_channel_name",
+            InvalidSocketId(_) => "invalid_socket_id",
+            InfoNotString => "info_not_string",
+            BatchNotArray => "batch_not_array",
+            BatchTooLong(_) => "batch_too_long",
+            BatchItem { error, .. } => error.name(),
+            UserCountNeedsPrefix => "user_count_needs_prefix",
+            UserCountNotPresence => "user_count_not_presence",
+            CacheNotCached => "cache_not_cached",
+            UsersNotPresence => "users_not_presence",
+            Congested { .. } => "congested",
+            SignatureFailures { .. } => "signature_failures",
+            TooManyEvents { .. } => "too_many_events",
+            TooManyReads(_) => "too_many_reads",
+        }
+    }
+
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         match self {
             ApiError::MethodNotAllowed { allow, .. } => {
@@ -144,6 +210,21 @@ impl ApiError {
             ApiError::UpgradeRequired => Some((UPGRADE, HeaderValue::from_static("websocket"))),
             ApiError::Congested { .. } | ApiError::RepeatedTooSoon => {
                 Some((RETRY_AFTER, HeaderValue::from_static("1")))
+            }
+            ApiError::SignatureFailures { retry_after_s } => {
+                Some((RETRY_AFTER, HeaderValue::from(*retry_after_s)))
+            }
+            _ => {
+                let seconds = HeaderValue::from(self.allowance()?.retry_after_s);
+                Some((RETRY_AFTER, seconds))
+            }
+        }
+    }
+
+    fn allowance(&self) -> Option<Allowance> {
+        match self {
+            ApiError::TooManyEvents { allowance, .. } | ApiError::TooManyReads(allowance) => {
+                Some(*allowance)
             }
             _ => None,
         }
@@ -172,6 +253,11 @@ impl ResponseError for ApiError {
         if let Some(header) = self.header() {
             response.insert_header(header);
         }
+        if let Some(allowance) = self.allowance() {
+            for header in allowance.headers() {
+                response.insert_header(header);
+            }
+        }
         if let ApiError::BodyTimeout(_) = self {
             // The rest of the body would be read as the next request.
             response.force_close();
@@ -182,41 +268,115 @@ impl ResponseError for ApiError {
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// By this `resound doctor` knows our refusals from those of a proxy, of the app, or of another server.
+const RESOUND: HeaderName = HeaderName::from_static("x-resound");
+
 /// Wraps all routes: a refusal gets a request id, in the answer and in the log line that explains it.
 pub async fn report(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let mut response = next.call(request).await?;
+    count(&response);
+    let allowance = response.request().extensions().get::<Allowance>().copied();
+    if let Some(allowance) = allowance {
+        for (name, value) in allowance.headers() {
+            response.headers_mut().insert(name, value);
+        }
+    }
     if let Some(error) = response.response().error() {
         let id = format!("{:016x}", rand::random::<u64>());
         match error.as_error::<ApiError>() {
-            Some(error) => log_refusal(response.request(), error.status(), error.log_reason(), &id),
-            None => log_refusal(
+            Some(error) => refused(
+                response.request(),
+                error.status(),
+                error.name(),
+                error.log_reason(),
+                &id,
+            ),
+            None => refused(
                 response.request(),
                 response.status(),
+                "other",
                 error.to_string(),
                 &id,
             ),
         }
+        let headers = response.headers_mut();
+        headers.insert(RESOUND, HeaderValue::from_static("1"));
         if let Ok(id) = HeaderValue::from_str(&id) {
-            response.headers_mut().insert(REQUEST_ID, id);
+            headers.insert(REQUEST_ID, id);
         }
     }
     Ok(response)
 }
 
+/// Counts a request by its route, and for its app if there is such an app.
+fn count(response: &ServiceResponse<impl MessageBody>) {
+    let request = response.request();
+    let Some(node) = request.app_data::<web::Data<Node>>() else {
+        return;
+    };
+    let metrics = &node.observe().metrics;
+    let route = request.app_data::<Route>().copied();
+    let route = route.unwrap_or(Route::OTHER);
+    metrics.http.count(route, response.status().as_u16());
+    if let Some(app) = request.match_info().get("app_id") {
+        let declared = request.headers().get(CONTENT_LENGTH);
+        let declared = declared.and_then(|length| length.to_str().ok()?.parse().ok());
+        let answered = match response.response().body().size() {
+            BodySize::Sized(bytes) => bytes,
+            BodySize::None | BodySize::Stream => 0,
+        };
+        metrics.count_request(app, declared.unwrap_or(0), answered);
+    }
+}
+
+pub fn client(node: &Node, request: &HttpRequest) -> Client {
+    let peer = Peer::of(request.conn_data(), request.peer_addr());
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate().client(peer, request.headers(), proxies)
+}
+
 /// The path only, never the query: it holds the signature.
-fn log_refusal(request: &HttpRequest, status: StatusCode, reason: String, request_id: &str) {
-    tracing::info!(
-        app = request.match_info().get("app_id").map(|id| Quoted(id).to_string()),
+fn refused(
+    request: &HttpRequest,
+    status: StatusCode,
+    reason: &'static str,
+    message: String,
+    request_id: &str,
+) {
+    let app = request.match_info().get("app_id");
+    let message = one_line(message);
+    let node = request.app_data::<web::Data<Node>>();
+    let (peer, at_info) = match node {
+        Some(node) => {
+            let client = client(node, request);
+            (client, node.gate().may_log(client, &node.settings().limits))
+        }
+        None => (Client::Behind(None), true),
+    };
+    log_refusal!(
+        at_info,
+        app = app.map(|id| Quoted(id).to_string()),
+        %peer,
         method = %Quoted(request.method().as_str()),
         path = %Quoted(request.path()),
         status = status.as_u16(),
         request_id,
-        "Refused a request: {}",
-        one_line(reason)
+        "Refused a request: {message}",
     );
+    if let Some(node) = node {
+        node.observe().refused_request(&RefusedRequest {
+            app,
+            path: request.path(),
+            peer,
+            status: status.as_u16(),
+            reason,
+            message: &message,
+            request_id,
+        });
+    }
 }
 
 /// Text of a client inside a sentence or a log line: no control characters, cut after 200 characters (a request may name a
@@ -259,6 +419,17 @@ fn method_hint(method: &str, allow: &str) -> String {
         )
     } else {
         format!("Method {method} is not allowed here, use {allow}")
+    }
+}
+
+fn events_hint(count: usize, allowance: &Allowance) -> String {
+    let limit = allowance.limit;
+    if count > limit as usize {
+        format!(
+            "Too many events: this request counts as {count}, one for each channel, and the app may publish {limit} a second (backend_events_per_s): divide it"
+        )
+    } else {
+        format!("Too many events: the app may publish {limit} a second (backend_events_per_s)")
     }
 }
 
@@ -344,6 +515,36 @@ mod tests {
     }
 
     #[test]
+    fn limits_of_an_app_are_named() {
+        let allowance = Allowance {
+            limit: 10,
+            remaining: 3,
+            retry_after_s: 1,
+        };
+        check(
+            ApiError::TooManyEvents {
+                count: 4,
+                allowance,
+            },
+            429,
+            "Too many events: the app may publish 10 a second (backend_events_per_s)",
+        );
+        check(
+            ApiError::TooManyEvents {
+                count: 11,
+                allowance,
+            },
+            429,
+            "Too many events: this request counts as 11, one for each channel, and the app may publish 10 a second (backend_events_per_s): divide it",
+        );
+        check(
+            ApiError::TooManyReads(allowance),
+            429,
+            "Too many requests: the app may ask 10 times a second (read_requests_per_s)",
+        );
+    }
+
+    #[test]
     fn h27_a_batch_fails_with_the_status_of_its_item() {
         check(
             ApiError::BatchItem {
@@ -400,5 +601,7 @@ mod tests {
             of: 1,
         };
         assert_eq!(header(congested, "retry-after"), "1");
+        let signatures = ApiError::SignatureFailures { retry_after_s: 60 };
+        assert_eq!(header(signatures, "retry-after"), "60");
     }
 }

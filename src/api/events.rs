@@ -59,6 +59,7 @@ impl<'a> Fields<'a> {
 pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse, ApiError> {
     let fields = Fields::read(signed.json()?)?;
     let (message, channels) = parse(&fields, &signed.query, &signed.app.limits)?;
+    signed.take_events(&node, channels.len())?;
     let key = once::key(&signed, fields.idempotency_key)?;
     let app = &signed.app;
     once::once(
@@ -260,6 +261,8 @@ pub mod tests {
             message_bytes_max: 65_536,
             message_rate: None,
             client_events_per_s: None,
+            backend_events_per_s: None,
+            read_requests_per_s: None,
             client_event_data_bytes_max: 10_240,
             channel_name_chars_max: 200,
             event_name_chars_max: 200,

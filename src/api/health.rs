@@ -1,13 +1,12 @@
 //! Health checks for load balancers and orchestrators, without signature (6.7): Reverb's `/up`, soketi's `/`, `/ready` and
 //! `/accept-traffic`, sockudo's `/up/{app_id}` and `/live`.
 use super::{JSON, error::ApiError, signed::path_part};
-use crate::node::Node;
+use crate::{metrics::process::Memory, node::Node};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{CONTENT_TYPE, HeaderName},
     web,
 };
-use std::fs;
 
 const X_HEALTH_CHECK: HeaderName = HeaderName::from_static("x-health-check");
 
@@ -49,53 +48,36 @@ pub async fn accept_traffic(node: web::Data<Node>) -> HttpResponse {
     };
     answer
         .insert_header((CONTENT_TYPE, JSON))
-        .body(memory.map_or("{}".to_owned(), |memory| memory.to_json()))
+        .body(memory.map_or("{}".to_owned(), traffic_json))
 }
 
 /// soketi's default threshold
 const MEMORY_PERCENT_MAX: f64 = 85.0;
 
-/// Resident bytes of this process, bytes of the machine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Memory {
-    used_bytes: u64,
-    total_bytes: u64,
+fn traffic_json(memory: Memory) -> String {
+    format!(
+        r#"{{"memory":{{"usedSize":{},"totalSize":{},"percentUsage":{:.2}}}}}"#,
+        memory.used_bytes,
+        memory.total_bytes,
+        memory.percent()
+    )
 }
 
-impl Memory {
-    /// `None` where there is no `/proc`.
-    fn of_this_process() -> Option<Memory> {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let machine = fs::read_to_string("/proc/meminfo").ok()?;
-        Memory::parse(&status, &machine)
-    }
-
-    fn parse(status: &str, machine: &str) -> Option<Memory> {
-        Some(Memory {
-            used_bytes: bytes_of("VmRSS:", status)?,
-            total_bytes: bytes_of("MemTotal:", machine).filter(|total| *total > 0)?,
-        })
-    }
-
-    fn percent(self) -> f64 {
-        self.used_bytes as f64 * 100.0 / self.total_bytes as f64
-    }
-
-    fn to_json(self) -> String {
-        format!(
-            r#"{{"memory":{{"usedSize":{},"totalSize":{},"percentUsage":{:.2}}}}}"#,
-            self.used_bytes,
-            self.total_bytes,
-            self.percent()
-        )
-    }
+/// soketi's memory figures, under the names it has for them on its metrics port.
+pub async fn usage() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, JSON))
+        .body(Memory::of_this_process().map_or("{}".to_owned(), usage_json))
 }
 
-/// The value of a `/proc` line like `VmRSS:    5120 kB`.
-fn bytes_of(label: &str, lines: &str) -> Option<u64> {
-    let line = lines.lines().find(|line| line.starts_with(label))?;
-    let kib: u64 = line.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    kib.checked_mul(1024)
+fn usage_json(memory: Memory) -> String {
+    format!(
+        r#"{{"memory":{{"free":{},"used":{},"total":{},"percent":{:.2}}}}}"#,
+        memory.total_bytes.saturating_sub(memory.used_bytes),
+        memory.used_bytes,
+        memory.total_bytes,
+        memory.percent()
+    )
 }
 
 fn text(mut answer: HttpResponseBuilder, word: &'static str) -> HttpResponse {
@@ -114,23 +96,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn accept_traffic_memory() {
-        let status = "Name:\tresound\nVmRSS:\t    5120 kB\n";
-        let machine = "MemTotal:       10240 kB\nMemFree: 1 kB\n";
-        let memory = Memory::parse(status, machine).unwrap();
+    fn memory_under_soketis_names() {
+        let memory = Memory {
+            used_bytes: 5_242_880,
+            total_bytes: 10_485_760,
+        };
         assert_eq!(
-            memory.to_json(),
+            traffic_json(memory),
             r#"{"memory":{"usedSize":5242880,"totalSize":10485760,"percentUsage":50.00}}"#
         );
-        for (status, machine) in [
-            ("", machine),
-            (status, ""),
-            ("VmRSS:", machine),
-            ("VmRSS: x kB", machine),
-            ("VmRSS: 18446744073709551615 kB", machine),
-            (status, "MemTotal: 0 kB"),
-        ] {
-            assert_eq!(Memory::parse(status, machine), None);
-        }
+        assert_eq!(
+            usage_json(memory),
+            r#"{"memory":{"free":5242880,"used":5242880,"total":10485760,"percent":50.00}}"#
+        );
     }
 }

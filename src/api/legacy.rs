@@ -19,6 +19,7 @@ use std::borrow::Cow;
 pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse, ApiError> {
     let channel = signed.channel()?;
     let message = parse(signed.text()?, &signed.query, &signed.app.limits)?;
+    signed.take_events(&node, 1)?;
     publish(&node, &signed.app, &channel, &message)
         .await
         .map_err(|_| ApiError::Congested {

@@ -1,8 +1,12 @@
 //! [`Signed`]: a request whose app exists, whose signature is right and whose body is complete and within the limit. What the
 //! body means is the endpoint's business.
-use super::error::ApiError;
+use super::{
+    allowance::{self, Allowance},
+    error::{ApiError, client},
+};
 use crate::{
     apps::App,
+    gate::retry_after_s,
     node::Node,
     protocol::{
         channel::ChannelName,
@@ -11,7 +15,8 @@ use crate::{
     },
 };
 use actix_web::{
-    FromRequest, HttpRequest, dev::Payload, error::PayloadError, http::header::CONTENT_LENGTH, web,
+    FromRequest, HttpMessage, HttpRequest, dev::Payload, error::PayloadError,
+    http::header::CONTENT_LENGTH, web,
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -57,6 +62,16 @@ impl Signed {
         self.request.headers().get(name)?.to_str().ok()
     }
 
+    /// Counts what the request publishes: events, each once for each of its channels.
+    ///
+    /// # Errors
+    /// `TooManyEvents` over the app's `backend_events_per_s`; then nothing was counted.
+    pub fn take_events(&self, node: &Node, count: usize) -> Result<(), ApiError> {
+        let left = allowance::take_events(node.gate(), &self.app, count)?;
+        show(&self.request, left);
+        Ok(())
+    }
+
     /// A `{name}` of the route, decoded.
     pub fn path_part(&self, name: &str) -> Cow<'_, str> {
         path_part(&self.request, name)
@@ -81,11 +96,40 @@ impl FromRequest for Signed {
     }
 }
 
-/// The rows of H-14 in their order.
+/// H-14, unless too many signatures from there were wrong; and the app's limit on reading.
 async fn check(request: HttpRequest, payload: Payload) -> Result<Signed, ApiError> {
     let node = request
         .app_data::<web::Data<Node>>()
-        .expect("the server registers its node with the routes");
+        .expect("the server registers its node with the routes")
+        .clone();
+    let client = client(&node, &request);
+    let limits = node.settings().limits;
+    node.gate()
+        .check_signer(client, &limits)
+        .map_err(|wait| ApiError::SignatureFailures {
+            retry_after_s: retry_after_s(wait),
+        })?;
+    let checked = verify(&node, request, payload).await;
+    if let Err(ApiError::Auth(_)) = &checked {
+        node.gate().signature_failed(client, &limits);
+    }
+    let signed = checked?;
+    if signed.request.method().is_safe() {
+        let left = allowance::take_read(node.gate(), &signed.app)?;
+        show(&signed.request, left);
+    }
+    Ok(signed)
+}
+
+/// Leaves the allowance where the answer's headers are made.
+fn show(request: &HttpRequest, allowance: Option<Allowance>) {
+    if let Some(allowance) = allowance {
+        request.extensions_mut().insert(allowance);
+    }
+}
+
+/// The rows of H-14 in their order.
+async fn verify(node: &Node, request: HttpRequest, payload: Payload) -> Result<Signed, ApiError> {
     let app = find_app(node, &request)?;
     let settings = node.settings();
     let settings = &settings.server;

@@ -1,10 +1,10 @@
 //! The connection to Redis: one server, a master that Sentinels know, or a Redis Cluster. Commands and messages share it (RESP 3).
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, IntoConnectionInfo, Pipeline, ProtocolVersion,
-    PushInfo, PushKind, RedisConnectionInfo, RedisResult, Value,
+    AsyncConnectionConfig, Client, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    PushKind, RedisConnectionInfo, RedisResult, Value,
     aio::MultiplexedConnection,
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
@@ -47,11 +47,12 @@ pub enum Connection {
 /// What a connection tells without being asked.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Push {
-    Message { topic: String, text: String },
+    Message {
+        topic: String,
+        text: String,
+    },
     /// the connection, or one to a node of the cluster, is gone, or a slot with topics of ours has moved: messages may have been missed
     Lost,
-    /// more messages came than could be taken
-    Overrun,
 }
 
 /// Takes what is pushed, up to so many.
@@ -112,4 +113,70 @@ impl Connection {
             Connection::Cluster(connection) => connection.sunsubscribe(topic).await,
         }
     }
+}
+
+async fn one(client: Client, patience: Patience, pushes: Pushes) -> RedisResult<Connection> {
+    let info = client.get_connection_info().clone();
+    let redis = info.redis_settings().clone();
+    let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(patience.connect))
+        .set_response_timeout(Some(patience.answer))
+        .set_push_sender(move |info| take(&pushes, info));
+    let connection = Client::open(info)?
+        .get_multiplexed_async_connection_with_config(&config)
+        .await?;
+    Ok(Connection::One(connection))
+}
+
+fn sentinels(servers: &Servers) -> RedisResult<SentinelClient> {
+    let Servers::Sentinels {
+        urls,
+        name,
+        master,
+        is_tls,
+    } = servers
+    else {
+        return Err((redis::ErrorKind::InvalidClientConfig, "no Sentinels").into());
+    };
+    let addresses = urls
+        .iter()
+        .map(|url| Ok(url.as_str().into_connection_info()?.addr().clone()));
+    let addresses = addresses.collect::<RedisResult<Vec<_>>>()?;
+    let mut builder =
+        SentinelClientBuilder::new(addresses, name.clone(), SentinelServerType::Master)?;
+    if let Some(username) = master.username() {
+        builder = builder.set_client_to_redis_username(username);
+    }
+    if let Some(password) = master.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if *is_tls {
+        builder = builder.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
+    }
+    builder.set_client_to_redis_db(master.db()).build()
+}
+
+/// Called by the connection's own task, which must not wait.
+fn take(pushes: &Pushes, info: PushInfo) -> Result<(), ()> {
+    let push = match info.kind {
+        PushKind::Message | PushKind::SMessage => match &info.data[..] {
+            [Value::BulkString(topic), Value::BulkString(text)] => {
+                match (
+                    String::from_utf8(topic.clone()),
+                    String::from_utf8(text.clone()),
+                ) {
+                    (Ok(topic), Ok(text)) => Push::Message { topic, text },
+                    // Whoever wrote that isn't one of us.
+                    _ => return Ok(()),
+                }
+            }
+            _ => return Ok(()),
+        },
+        PushKind::Disconnection | PushKind::SUnsubscribe => Push::Lost,
+        _ => return Ok(()),
+    };
+    // A receiver that has gone has another connection; one that is behind finds out by the numbers that are missing.
+    let _ = pushes.try_send(push);
+    Ok(())
 }

@@ -435,6 +435,11 @@ impl Core {
 }
 
 impl Event {
+    /// The text of the frame, as other nodes get it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.frame.payload()).into_owned()
+    }
+
     fn bytes(&self) -> usize {
         let kept = self.kept.as_ref().map_or(0, |(text, _)| text.len());
         self.frame.as_bytes().len() + kept

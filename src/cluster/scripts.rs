@@ -2,7 +2,7 @@
 
 use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, Value};
 
-use super::keys::ChannelKeys;
+use super::{connection::Connection, keys::ChannelKeys};
 
 /// The scripts, prepared; the same for every channel.
 pub struct Scripts {
@@ -90,11 +90,15 @@ impl Scripts {
         }
     }
 
-    /// Asks the server to keep the scripts, which calls of them need.
-    pub fn load(&self, pipe: &mut Pipeline) {
+    /// Has the server keep the scripts, which calls of them need; each server of a Redis Cluster.
+    pub async fn load_into(&self, connection: &mut Connection) -> RedisResult<()> {
         for script in [&self.join, &self.leave, &self.publish, &self.register] {
-            pipe.load_script(script).ignore();
+            match connection {
+                Connection::One(connection) => script.load_async(connection).await?,
+                Connection::Cluster(connection) => script.load_async(connection).await?,
+            };
         }
+        Ok(())
     }
 
     /// Answered with [`Joined`]. `members_max`: 0 = no limit. `tell_count`: whether nodes are told the new number. `list`: whether

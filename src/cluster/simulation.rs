@@ -10,9 +10,9 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
-    channel::{What, member_text, parse_member},
-    core::{Answer, Ask, Call, Core, Event, Input, Message, Output, Ticket},
-    scripts::{Joined, Left, Published, Registered},
+    channel::{What, parse_member},
+    core::{Ask, Call, Core, Event, Input, Message, Output, Ticket},
+    model::{Redis, Told},
 };
 use crate::{
     frame::Frame,
@@ -23,238 +23,6 @@ use crate::{
 const CHANNELS: usize = 2;
 const USERS: u32 = 4;
 const WORKERS: u16 = 2;
-
-/// What the scripts do, in Rust.
-#[derive(Default)]
-struct Redis {
-    channels: HashMap<ChannelKey, State>,
-    /// as TIME: what a channel begins to count at
-    clock: u64,
-    /// who listens to a channel, by the node's place
-    topics: HashMap<ChannelKey, BTreeSet<usize>>,
-}
-
-#[derive(Default, Clone)]
-struct State {
-    sequence: u64,
-    total: u32,
-    of: BTreeMap<String, u32>,
-    connections: BTreeMap<(String, String), u32>,
-    members: BTreeMap<String, String>,
-}
-
-impl State {
-    fn nodes_of(&self, user: &str) -> usize {
-        let nodes = self.connections.keys();
-        nodes.filter(|(_, known)| known == user).count()
-    }
-}
-
-type Told = Vec<(u64, What, u64)>;
-
-impl Redis {
-    fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> (Answer, Told) {
-        self.clock += 10;
-        let mut told = Told::new();
-        let answer = match call {
-            Call::Join { member, list, .. } => {
-                self.join(key, node, member.as_deref(), *list, &mut told)
-            }
-            Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
-            Call::Publish { number, event } => {
-                let Some(state) = self.channels.get_mut(key) else {
-                    let nobody = Published {
-                        sequence: None,
-                        subscriptions: 0,
-                    };
-                    return (Answer::Published(nobody), told);
-                };
-                state.sequence += 1;
-                told.push((state.sequence, What::Event(event.clone()), *number));
-                Answer::Published(Published {
-                    sequence: Some(state.sequence),
-                    subscriptions: state.total,
-                })
-            }
-            Call::Register {
-                subscriptions,
-                seen,
-                members,
-                ..
-            } => {
-                let members: Vec<(&Member, u32)> =
-                    members.iter().map(|(m, count)| (&**m, *count)).collect();
-                self.register(key, node, *subscriptions, *seen, &members, &mut told)
-            }
-        };
-        (answer, told)
-    }
-
-    fn join(
-        &mut self,
-        key: &ChannelKey,
-        node: &str,
-        member: Option<&Member>,
-        list: bool,
-        told: &mut Told,
-    ) -> Answer {
-        let clock = self.clock;
-        let state = self.channels.entry(key.clone()).or_insert_with(|| State {
-            sequence: clock,
-            ..State::default()
-        });
-        state.total += 1;
-        *state.of.entry(node.to_owned()).or_default() += 1;
-        let mut is_new_member = false;
-        if let Some(member) = member {
-            let user = member.user_id.to_string();
-            is_new_member = state.nodes_of(&user) == 0;
-            let own = (node.to_owned(), user.clone());
-            *state.connections.entry(own).or_default() += 1;
-            state.members.insert(user, member_text(member));
-            if is_new_member {
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new(member.clone()));
-                told.push((state.sequence, added, 0));
-            }
-        }
-        Answer::Joined(Joined::Yes {
-            sequence: state.sequence,
-            subscriptions: state.total,
-            is_new_member,
-            members: match list {
-                true => state.members.values().cloned().collect(),
-                false => Vec::new(),
-            },
-        })
-    }
-
-    fn leave(
-        &mut self,
-        key: &ChannelKey,
-        node: &str,
-        user: Option<&str>,
-        told: &mut Told,
-    ) -> Answer {
-        let nothing = Answer::Left(Left {
-            sequence: None,
-            subscriptions: 0,
-            has_member_left: false,
-        });
-        let Some(state) = self.channels.get_mut(key) else {
-            return nothing;
-        };
-        let Some(count) = state.of.get_mut(node) else {
-            return nothing;
-        };
-        *count -= 1;
-        if *count == 0 {
-            state.of.remove(node);
-        }
-        state.total -= 1;
-        let mut has_member_left = false;
-        if let Some(user) = user {
-            let own = (node.to_owned(), user.to_owned());
-            if let Some(count) = state.connections.get_mut(&own) {
-                *count -= 1;
-                if *count == 0 {
-                    state.connections.remove(&own);
-                    has_member_left = state.nodes_of(user) == 0;
-                }
-            }
-            if has_member_left {
-                state.members.remove(user);
-                state.sequence += 1;
-                told.push((state.sequence, What::MemberRemoved(user.into()), 0));
-            }
-        }
-        let left = Left {
-            sequence: Some(state.sequence),
-            subscriptions: state.total,
-            has_member_left,
-        };
-        if state.total == 0 {
-            self.channels.remove(key);
-        }
-        Answer::Left(left)
-    }
-
-    fn register(
-        &mut self,
-        key: &ChannelKey,
-        node: &str,
-        subscriptions: u32,
-        seen: u64,
-        members: &[(&Member, u32)],
-        told: &mut Told,
-    ) -> Answer {
-        let clock = self.clock;
-        let before = self.channels.get(key).cloned().unwrap_or_default();
-        let had = before.of.get(node).copied().unwrap_or(0);
-        let mut registered = Registered {
-            sequence: (before.sequence > 0).then_some(before.sequence),
-            subscriptions: before.total,
-            was_occupied: before.total > 0,
-            missed: 0,
-            came: Vec::new(),
-            went: Vec::new(),
-            members: Vec::new(),
-        };
-        if subscriptions == 0 && had == 0 {
-            return Answer::Registered(registered);
-        }
-        let state = self.channels.entry(key.clone()).or_insert_with(|| State {
-            sequence: clock,
-            ..State::default()
-        });
-        state.sequence = state.sequence.max(seen) + 1;
-        told.push((state.sequence, What::Nothing, 0));
-        let mine: Vec<String> = state
-            .connections
-            .keys()
-            .filter(|(of, _)| of == node)
-            .map(|(_, user)| user.clone())
-            .collect();
-        for user in mine {
-            if members.iter().any(|(member, _)| *member.user_id == *user) {
-                continue;
-            }
-            state.connections.remove(&(node.to_owned(), user.clone()));
-            if state.nodes_of(&user) == 0 {
-                state.members.remove(&user);
-                state.sequence += 1;
-                told.push((state.sequence, What::MemberRemoved(user.as_str().into()), 0));
-                registered.went.push(user);
-            }
-        }
-        for (member, count) in members {
-            let user = member.user_id.to_string();
-            let is_new = state.nodes_of(&user) == 0;
-            let own = (node.to_owned(), user.clone());
-            state.connections.insert(own, *count);
-            if is_new {
-                state.members.insert(user.clone(), member_text(member));
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new((*member).clone()));
-                told.push((state.sequence, added, 0));
-                registered.came.push(user);
-            }
-        }
-        state.total = state.total - had + subscriptions;
-        if subscriptions == 0 {
-            state.of.remove(node);
-        } else {
-            state.of.insert(node.to_owned(), subscriptions);
-        }
-        registered.sequence = Some(state.sequence);
-        registered.subscriptions = state.total;
-        registered.members = state.members.values().cloned().collect();
-        if state.total == 0 {
-            self.channels.remove(key);
-        }
-        Answer::Registered(registered)
-    }
-}
 
 /// A connection of a client.
 struct Socket {
@@ -295,6 +63,8 @@ struct Node {
 struct World {
     random: SmallRng,
     redis: Redis,
+    /// who listens to a channel, by the node's place
+    topics: HashMap<ChannelKey, BTreeSet<usize>>,
     nodes: Vec<Node>,
     tickets: u64,
     names: u64,
@@ -347,6 +117,7 @@ impl World {
         World {
             random: SmallRng::seed_from_u64(seed),
             redis: Redis::default(),
+            topics: HashMap::new(),
             nodes: (0..nodes).map(node).collect(),
             tickets: 0,
             names: 0,
@@ -435,11 +206,11 @@ impl World {
         };
         match request {
             Request::Subscribe(key) => {
-                self.redis.topics.entry(key.clone()).or_default().insert(at);
+                self.topics.entry(key.clone()).or_default().insert(at);
                 self.nodes[at].answers.push_back(Input::Subscribed(key));
             }
             Request::Unsubscribe(key) => {
-                if let Some(listeners) = self.redis.topics.get_mut(&key) {
+                if let Some(listeners) = self.topics.get_mut(&key) {
                     listeners.remove(&at);
                 }
             }
@@ -463,7 +234,7 @@ impl World {
     }
 
     fn spread(&mut self, key: &ChannelKey, node: &Arc<str>, told: Told) {
-        let listeners = self.redis.topics.get(key).cloned().unwrap_or_default();
+        let listeners = self.topics.get(key).cloned().unwrap_or_default();
         for (sequence, what, number) in told {
             for listener in &listeners {
                 let message = Message {
@@ -489,7 +260,7 @@ impl World {
     }
 
     fn forget_connection(&mut self, at: usize) {
-        for listeners in self.redis.topics.values_mut() {
+        for listeners in self.topics.values_mut() {
             listeners.remove(&at);
         }
         let node = &mut self.nodes[at];
@@ -562,11 +333,8 @@ impl World {
                     self.cut(other);
                 }
             }
-            let clock = self.redis.clock;
-            self.redis = Redis {
-                clock,
-                ..Redis::default()
-            };
+            self.redis.forget();
+            self.topics.clear();
         } else if self.nodes.iter().filter(|node| node.is_alive).count() > 1 {
             self.forget_connection(at);
             let node = &mut self.nodes[at];

@@ -2,8 +2,10 @@
 use super::{
     Setting,
     error::ConfigError,
+    laravel::Project,
     layers::{DEFAULT_ORIGIN, Table, hosted, shown},
     section::Section,
+    soketi::FromSoketi,
     variables::AppVariables,
     webhooks,
 };
@@ -17,7 +19,9 @@ use crate::{
 use config::{Value, ValueKind};
 use std::{sync::Arc, time::Duration};
 
-const DEVELOPMENT_ID: &str = "1001";
+pub(super) const DEVELOPMENT_ID: &str = "1001";
+/// The id of soketi's own default app; key and secret are the same.
+const SOKETI_ID: &str = "app-id";
 const DEVELOPMENT_KEY: &str = "app-key";
 const DEVELOPMENT_SECRET: &str = "app-secret";
 
@@ -28,11 +32,25 @@ const DAY_S: u32 = 86_400;
 /// An app as configured, before its limits are read.
 pub(super) struct Configured<'a> {
     pub(super) id: String,
-    key: String,
-    secret: String,
-    origin: String,
+    pub(super) key: String,
+    pub(super) secret: String,
+    /// of the app as a whole
+    pub(super) origin: String,
+    /// of id, key and secret
+    pub(super) origins: [String; 3],
     /// its `[[apps]]` section
-    table: Option<&'a Table>,
+    pub(super) table: Option<&'a Table>,
+    /// what Laravel's configuration says of it, in the same form; weaker
+    pub(super) laravel: Option<&'a Table>,
+}
+
+/// Apps that aren't `[[apps]]` sections.
+pub(super) struct Named<'a> {
+    pub(super) variables: Vec<AppVariables>,
+    /// why some of Laravel's variables make no app
+    pub(super) incomplete: Vec<ConfigError>,
+    pub(super) project: &'a Project,
+    pub(super) soketi: &'a FromSoketi,
 }
 
 impl Configured<'_> {
@@ -41,44 +59,87 @@ impl Configured<'_> {
         self.key == DEVELOPMENT_KEY && self.secret == DEVELOPMENT_SECRET
     }
 
+    /// Somebody named it, rather than that it is there for want of any other.
+    pub(super) fn is_named(&self) -> bool {
+        self.origin != DEFAULT_ORIGIN
+    }
+
+    /// One `.env` often names the same app twice, for the reverb and the pusher driver.
     fn is_same_app(&self, other: &Configured<'_>) -> bool {
-        self.id == other.id && self.key == other.key && self.secret == other.secret
+        let is_alike = self.id == other.id || self.key == other.key;
+        is_alike && self.secret == other.secret
     }
 }
 
-/// Every app there is; the development app if there is none. Fails when parts are missing or unusable, or two apps
-/// share an id or a key.
-pub(super) fn collect(
-    settings: &Table,
-    variables: Vec<AppVariables>,
-) -> Result<Vec<Configured<'_>>, ConfigError> {
-    let mut apps: Vec<Configured<'_>> = Vec::new();
+/// Every app there is; the development app if there is none. Fails when parts are missing or unusable, two apps share an id
+/// or a key, or a Laravel project has no app.
+pub(super) fn collect<'a>(
+    settings: &'a Table,
+    named: Named<'a>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Configured<'a>>, ConfigError> {
+    let mut apps: Vec<Configured<'a>> = Vec::new();
     for (index, table) in app_tables(settings).enumerate() {
-        let app = from_table(index, table)?;
+        let app = from_table(&format!("[[apps]] number {}", index + 1), table)?;
         check_unique(&app, &apps)?;
         apps.push(app);
     }
-    for variables in variables {
-        let app = from_variables(variables)?;
-        // one .env often names the same app twice, for the reverb and the pusher driver
-        if !apps.iter().any(|other| app.is_same_app(other)) {
-            check_unique(&app, &apps)?;
-            apps.push(app);
-        }
+    for (index, table) in named.soketi.apps.iter().enumerate() {
+        let app = from_table(&format!("soketi's app number {}", index + 1), table)?;
+        add(app, &mut apps, warnings)?;
     }
+    for table in &named.project.config.apps {
+        let mut app = from_table("Laravel's app", table)?;
+        (app.table, app.laravel) = (None, Some(table));
+        add(app, &mut apps, warnings)?;
+    }
+    for variables in named.variables {
+        add(from_variables(variables)?, &mut apps, warnings)?;
+    }
+    let mut incomplete = named.incomplete.into_iter();
     if apps.is_empty() {
-        apps.push(development());
+        if let Some(error) = incomplete.next().or(named.project.absence_of_apps()) {
+            return Err(error);
+        }
+        apps.push(development(match named.soketi.is_present {
+            true => SOKETI_ID,
+            false => DEVELOPMENT_ID,
+        }));
     }
+    warnings.extend(incomplete.map(|error| format!("{error}; it is left out for now")));
     Ok(apps)
 }
 
-fn development() -> Configured<'static> {
+/// Adds an app unless it is there already.
+fn add<'a>(
+    app: Configured<'a>,
+    apps: &mut Vec<Configured<'a>>,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
+    if let Some(other) = apps.iter_mut().find(|other| app.is_same_app(other)) {
+        if app.id != other.id || app.key != other.key {
+            warnings.push(format!(
+                "two apps have one secret and share their id or their key: id {} and key {} from {} count, id {} and key {} from {} don't",
+                other.id, other.key, other.origin, app.id, app.key, app.origin
+            ));
+        }
+        other.laravel = other.laravel.or(app.laravel);
+        return Ok(());
+    }
+    check_unique(&app, apps)?;
+    apps.push(app);
+    Ok(())
+}
+
+fn development(id: &str) -> Configured<'static> {
     Configured {
-        id: DEVELOPMENT_ID.to_owned(),
+        id: id.to_owned(),
         key: DEVELOPMENT_KEY.to_owned(),
         secret: DEVELOPMENT_SECRET.to_owned(),
         origin: DEFAULT_ORIGIN.to_owned(),
+        origins: [DEFAULT_ORIGIN; 3].map(str::to_owned),
         table: None,
+        laravel: None,
     }
 }
 
@@ -93,11 +154,15 @@ fn app_tables(settings: &Table) -> impl Iterator<Item = &Table> {
     })
 }
 
-fn from_table(index: usize, table: &Table) -> Result<Configured<'_>, ConfigError> {
-    let origin = table.values().find_map(Value::origin);
-    let origin = origin.unwrap_or(DEFAULT_ORIGIN);
+fn from_table<'a>(name: &str, table: &'a Table) -> Result<Configured<'a>, ConfigError> {
+    let some_origin = table.values().find_map(Value::origin);
+    let origin_of = |key: &str| {
+        let own = table.get(key).and_then(Value::origin);
+        own.or(some_origin).unwrap_or(DEFAULT_ORIGIN)
+    };
     let part = |key: &'static str| {
-        let setting = format!("{key} of [[apps]] number {}", index + 1);
+        let origin = origin_of(key);
+        let setting = format!("{key} of {name}");
         match table.get(key).map(|value| &value.kind) {
             Some(ValueKind::String(text)) => checked_part(key, &setting, text, origin),
             Some(ValueKind::I64(number)) if key == "id" => {
@@ -121,23 +186,26 @@ fn from_table(index: usize, table: &Table) -> Result<Configured<'_>, ConfigError
         id: part("id")?,
         key: part("key")?,
         secret: part("secret")?,
-        origin: origin.to_owned(),
+        origin: origin_of("id").to_owned(),
+        origins: ["id", "key", "secret"].map(|key| origin_of(key).to_owned()),
         table: Some(table),
+        laravel: None,
     })
 }
 
 fn from_variables(app: AppVariables) -> Result<Configured<'static>, ConfigError> {
-    let prefix = app.prefix;
-    let part = |key: &'static str, text: &str| {
-        let variable = format!("environment variable {prefix}{}", key.to_uppercase());
-        checked_part(key, &format!("the app's {key}"), text, &variable)
+    let [id, key, secret] = &app.origins;
+    let part = |key: &'static str, text: &str, origin: &str| {
+        checked_part(key, &format!("the app's {key}"), text, origin)
     };
     Ok(Configured {
-        id: part("id", &app.id)?,
-        key: part("key", &app.key)?,
-        secret: part("secret", &app.secret)?,
-        origin: format!("environment variables {prefix}*"),
+        id: part("id", &app.id, id)?,
+        key: part("key", &app.key, key)?,
+        secret: part("secret", &app.secret, secret)?,
+        origin: app.origin,
+        origins: app.origins,
         table: None,
+        laravel: None,
     })
 }
 
@@ -216,6 +284,7 @@ pub(super) fn build(
         enabled,
         require_tls: section.switch("require_tls")?,
         allowed_origins: allowed_origins(&section)?,
+        allow_missing_origin: section.switch("allow_missing_origin")?,
         client_events: section.choice(
             "client_events",
             &[
@@ -268,6 +337,8 @@ fn limits(section: &Section<'_>) -> Result<AppLimits, ConfigError> {
         message_bytes_max: section.usize("message_bytes_max", 256..=BYTES_MAX)?,
         message_rate: message_rate(section)?,
         client_events_per_s: section.limit("client_events_per_s")?,
+        backend_events_per_s: section.limit("backend_events_per_s")?,
+        read_requests_per_s: section.limit("read_requests_per_s")?,
         client_event_data_bytes_max: section.usize("client_event_data_bytes_max", 1..=BYTES_MAX)?,
         channel_name_chars_max: section.usize("channel_name_chars_max", 16..=65_535)?,
         event_name_chars_max: section.usize("event_name_chars_max", 16..=65_535)?,
@@ -328,33 +399,53 @@ fn message_too_small(app: &App, section: &Section<'_>) -> Result<Option<String>,
     )))
 }
 
-/// The lines of `resound config` for one app, its secrets masked.
-pub(super) fn list(configured: &Configured<'_>) -> Vec<Setting> {
-    let setting = |key: &str, value: String| Setting {
+/// What is set for this app alone and in force, by name. Its webhooks are apart.
+pub(super) fn overrides<'a>(
+    configured: &Configured<'a>,
+    own_defaults: &Section<'_>,
+) -> Vec<(&'a str, &'a Value)> {
+    let own = configured.table.into_iter().flatten();
+    let is_in_force = |key: &str| {
+        let is_own = configured
+            .table
+            .is_some_and(|table| table.contains_key(key));
+        !is_own && !own_defaults.has(key)
+    };
+    let laravel = configured.laravel.into_iter().flatten();
+    let laravel = laravel.filter(|(key, _)| is_in_force(key));
+    let mut overrides: Vec<(&str, &Value)> = own
+        .chain(laravel)
+        .map(|(key, value)| (key.as_str(), value))
+        .filter(|(key, _)| !["id", "key", "secret", "webhooks"].contains(key))
+        .collect();
+    overrides.sort_by_key(|(key, _)| *key);
+    overrides
+}
+
+/// The lines of `resound config` for one app, its secrets masked. `own_defaults`: what is said here for all apps, which is
+/// stronger than what Laravel says of one.
+pub(super) fn list(configured: &Configured<'_>, own_defaults: &Section<'_>) -> Vec<Setting> {
+    let setting = |key: &str, value: String, origin: &str| Setting {
         key: format!("apps.{}.{key}", configured.id),
         value,
-        origin: configured.origin.clone(),
+        origin: origin.to_owned(),
     };
+    let [id, key, secret] = &configured.origins;
     let mut settings = vec![
-        setting("id", format!("{:?}", configured.id)),
-        setting("key", format!("{:?}", configured.key)),
-        setting("secret", "****".to_owned()),
+        setting("id", format!("{:?}", configured.id), id),
+        setting("key", format!("{:?}", configured.key), key),
+        setting("secret", "****".to_owned(), secret),
     ];
-    let overrides = configured.table.into_iter().flatten();
-    let mut overrides: Vec<_> = overrides
-        .filter(|(key, _)| !["id", "key", "secret", "webhooks"].contains(&key.as_str()))
-        .collect();
-    overrides.sort_by_key(|(key, _)| key.as_str());
-    settings.extend(
-        overrides
-            .into_iter()
-            .map(|(key, value)| setting(key, shown(value))),
-    );
+    let overrides = overrides(configured, own_defaults);
+    settings.extend(overrides.into_iter().map(|(key, value)| {
+        let origin = value.origin().unwrap_or(&configured.origin);
+        setting(key, shown(value), origin)
+    }));
     let webhooks = webhooks::list(configured.table);
     settings.extend(
         webhooks
             .into_iter()
-            .map(|(key, value)| setting(&key, value)),
+            .map(|(key, value)| setting(&key, value, &configured.origin)),
     );
     settings
 }

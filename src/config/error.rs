@@ -32,10 +32,31 @@ pub enum ConfigError {
         position: String,
         reason: String,
     },
+    #[error("{origin} is not valid JSON{position}: {reason}")]
+    NotJson {
+        origin: String,
+        position: String,
+        reason: String,
+    },
     #[error(
-        "environment variable {missing} is not set, but {present} is; an app needs an id, a key and a secret, so set {missing} or unset the others"
+        "{absence}, but {present} is set; an app needs an id, a key and a secret, so set {missing} or unset the others"
     )]
-    IncompleteApp { missing: String, present: String },
+    IncompleteApp {
+        /// `REVERB_APP_SECRET is missing from .env`
+        absence: String,
+        missing: String,
+        present: String,
+    },
+    /// A Laravel project, but nobody could connect.
+    #[error("no app is configured: {absence}; {cure}")]
+    NoApp { absence: String, cure: String },
+    /// A `.env` that Laravel would refuse.
+    #[error("{file} can't be read, by Laravel neither: {cause}")]
+    EnvFile {
+        file: String,
+        /// `line 7: unexpected whitespace …`
+        cause: String,
+    },
     #[error(
         "two apps have the {part} {value} but differ otherwise, one from {first}, one from {second}; each app needs its own id and key"
     )]

@@ -1,5 +1,8 @@
 //! The sources of settings, each a layer with the origin of every value, and how they are laid over each other.
-use super::error::{ConfigError, nearest};
+use super::{
+    error::{ConfigError, nearest},
+    soketi::SoketiFile,
+};
 use config::{Config, FileFormat, Format, Map, Source, Value, ValueKind};
 use std::{path::Path, sync::LazyLock};
 
@@ -11,6 +14,9 @@ const HOSTED: &str = include_str!("hosted.toml");
 
 /// The origin of values nobody set.
 pub(super) const DEFAULT_ORIGIN: &str = "the defaults";
+
+/// The origin of what the preset `hosted` brings.
+pub(super) const PRESET_ORIGIN: &str = "the preset hosted";
 
 /// Keys an `[[apps]]` section has besides those of `[app_defaults]`.
 pub(super) const APP_KEYS: [&str; 5] = ["id", "key", "secret", "enabled", "webhooks"];
@@ -67,16 +73,27 @@ pub(super) fn defaults() -> Result<Layer, ConfigError> {
 
 /// The preset `hosted` (Appendix B's column "Hosted").
 pub(super) fn hosted() -> Result<Layer, ConfigError> {
-    parse(HOSTED, "the preset hosted")
+    parse(HOSTED, PRESET_ORIGIN)
 }
 
-/// Reads a TOML file. Fails when it can't be read, isn't TOML, or has keys that mean nothing.
-pub(super) fn file(path: &Path) -> Result<Layer, ConfigError> {
+/// A settings file: ours, or soketi's.
+pub(super) enum SettingsFile {
+    Toml(Layer),
+    Soketi(SoketiFile),
+}
+
+/// Reads a settings file, which messages call `name`. Fails when it can't be read, is neither TOML nor JSON, or has keys that
+/// mean nothing.
+pub(super) fn file(path: &Path, name: &str) -> Result<SettingsFile, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-        path: path.display().to_string(),
+        path: name.to_owned(),
         reason: error.to_string(),
     })?;
-    toml(&text, &format!("file {}", path.display()))
+    let origin = format!("file {name}");
+    match SoketiFile::is_one(name, &text) {
+        true => SoketiFile::parse(&text, &origin).map(SettingsFile::Soketi),
+        false => toml(&text, &origin).map(SettingsFile::Toml),
+    }
 }
 
 /// Settings as TOML text. Fails when it isn't TOML or has keys that mean nothing.

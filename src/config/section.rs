@@ -34,6 +34,19 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The defaults of an app that Laravel's configuration describes: that is stronger than what holds for all apps, but for
+    /// `own`, which was said here.
+    pub(super) fn for_laravel(&self, own: &Section<'a>, app: Option<&'a Table>) -> Section<'a> {
+        let tables = match app {
+            Some(app) => [&own.tables[..], &[app], &self.tables].concat(),
+            None => self.tables.clone(),
+        };
+        Section {
+            name: self.name.clone(),
+            tables,
+        }
+    }
+
     /// Settings that have no defaults, such as those of a webhook. `name` is how messages name their owner.
     pub(super) fn alone(name: String, table: &'a Table) -> Section<'a> {
         Section {

@@ -119,6 +119,50 @@ fn appendix_b_preset_hosted_lies_between_defaults_and_explicit_settings() {
 }
 
 #[test]
+fn limits_of_addresses_are_generous_and_0_switches_them_off() {
+    let limits = from_variables(&[]).expect("defaults").limits;
+    assert_eq!(limits.connections_per_address, Some(10_000));
+    assert_eq!(limits.handshakes_per_s_per_address, Some(500));
+    // after a break everybody behind an address comes back at once
+    assert_eq!(
+        Some(limits.handshake_burst_per_address),
+        limits.connections_per_address
+    );
+    assert_eq!(limits.auth_failures_per_min_per_address, Some(6_000));
+    assert_eq!(limits.signature_failures_per_min_per_address, Some(6_000));
+    let off = from_variables(&[
+        ("RESOUND_LIMITS_CONNECTIONS_PER_ADDRESS", "0"),
+        ("RESOUND_LIMITS_HANDSHAKES_PER_S_PER_ADDRESS", "0"),
+    ]);
+    let off = off.expect("settings").limits;
+    assert_eq!(off.connections_per_address, None);
+    assert_eq!(off.handshakes_per_s_per_address, None);
+    let refused = from_variables(&[("RESOUND_LIMITS_ADDRESSES_MAX", "0")]);
+    assert_eq!(
+        refusal(refused),
+        "limits.addresses_max is \"0\" in environment variable RESOUND_LIMITS_ADDRESSES_MAX; it must be a whole number from 64 to 100000000"
+    );
+}
+
+#[test]
+fn allowed_origins_as_people_write_them() {
+    let check = |text: &str, expected: &[&str]| {
+        let settings = with_app(&[("REVERB_ALLOWED_ORIGINS", text)]);
+        assert_eq!(settings.apps[0].allowed_origins, expected, "{text:?}");
+    };
+    check(" a.com ,  b.com,", &["a.com", "b.com"]);
+    check("\"a.com, b.com\"", &["a.com", "b.com"]);
+    check(
+        "https://a.com/, http://localhost:*",
+        &["a.com", "localhost"],
+    );
+    // every origin
+    for star in ["*", "a.com, *", "https://*", "*:443", "https://*:*/"] {
+        check(star, &[]);
+    }
+}
+
+#[test]
 fn a_later_source_wins_and_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("resound.toml");
@@ -338,9 +382,8 @@ fn incomplete_and_clashing_apps_are_refused() {
         &clash("482915", "key", "other"),
         "two apps have the id 482915",
     );
-    check(&clash("482915", "b", "hush"), "two apps have the id 482915");
     check(
-        &clash("2", "key", "hush"),
+        &clash("2", "key", "other"),
         "two apps have the key key but differ otherwise, one from environment variables REVERB_APP_*",
     );
     check(
@@ -389,6 +432,21 @@ fn a_published_secret_is_not_served_to_others() {
         Some("127.0.0.1"),
     );
     check(&REVERB_APP, Some("0.0.0.0"));
+
+    // in a container, for an app that somebody named
+    let allow = [("RESOUND_SERVER_ALLOW_PUBLISHED_SECRET", "true")];
+    check(&allow, Some("127.0.0.1"));
+    check(&[&allow[..], &host("0.0.0.0")].concat(), None);
+    let both = [&published[..], &allow].concat();
+    check(&both, Some("0.0.0.0"));
+    check(&[&both[..], &REVERB_APP].concat(), Some("0.0.0.0"));
+    check(&[&both[..], &host("127.0.0.1")].concat(), Some("127.0.0.1"));
+    let warnings = from_variables(&both).expect("allowed").warnings;
+    assert!(
+        warnings[0].contains("app app-id has the published"),
+        "{warnings:?}"
+    );
+    assert!(warnings[0].contains("0.0.0.0, port 8080"), "{warnings:?}");
 }
 
 #[test]
@@ -640,7 +698,7 @@ fn secrets_are_nowhere_to_be_seen() {
     let settings = with_app(&[]);
     assert!(!format!("{settings:?}").contains("hush"));
     let listed = origin(&settings, "apps.482915.secret");
-    assert_eq!(listed, ("****", "environment variables REVERB_APP_*"));
+    assert_eq!(listed, ("****", "environment variable REVERB_APP_SECRET"));
 }
 
 const WEBHOOKS: &str = "
@@ -943,12 +1001,15 @@ fn settings_tables() -> String {
                 section.to_uppercase()
             );
         }
-        let laravel = variables::LARAVEL_SETTINGS
+        let laravel: Vec<String> = variables::LARAVEL_SETTINGS
             .iter()
-            .find(|(_, path)| *path == known.path);
-        let laravel = laravel
-            .map(|(name, _)| format!(" Also `{name}`."))
-            .unwrap_or_default();
+            .filter(|(_, path)| *path == known.path)
+            .map(|(name, _)| format!("`{name}`"))
+            .collect();
+        let laravel = match laravel.is_empty() {
+            true => String::new(),
+            false => format!(" Also {}.", laravel.join(", ")),
+        };
         let _ = writeln!(
             text,
             "| `{}` | `{}` | {}{laravel} |",

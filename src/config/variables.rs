@@ -1,10 +1,32 @@
-//! Environment variables: Laravel's own names, `RESOUND_...`, and the apps both can name. Pure: the variables are passed in.
+//! Variables, of the process and of a `.env` file: Laravel's own names, `RESOUND_...`, and the apps both can name. Pure: what the
+//! process and the file have is passed in.
 use super::{
+    env_file::EnvFile,
     error::{ConfigError, nearest},
     layers::{KNOWN_KEYS, Layer},
+    soketi,
 };
 use config::{Value, ValueKind};
 use std::collections::{BTreeMap, HashMap};
+
+/// Every variable there is, in the order of the names.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Environment {
+    variables: BTreeMap<String, Variable>,
+    /// the file some of them come from: `.env`
+    pub(super) file: Option<String>,
+    /// see [`EnvFile::unclosed`]
+    unclosed: Option<u32>,
+}
+
+#[derive(Clone, Debug)]
+struct Variable {
+    text: String,
+    /// in the file; none of the process's own
+    line: Option<u32>,
+    /// see [`super::env_file::Entry::is_cut`]
+    is_cut: bool,
+}
 
 /// What the environment says.
 #[derive(Default)]
@@ -16,7 +38,24 @@ pub(super) struct FromVariables {
     /// `RESOUND_...`
     pub(super) resound: Layer,
     pub(super) apps: Vec<AppVariables>,
+    /// of Laravel's: left out if there is another app
+    pub(super) incomplete: Vec<ConfigError>,
     pub(super) warnings: Vec<String>,
+    /// for the log at level debug
+    pub(super) notes: Vec<String>,
+}
+
+impl FromVariables {
+    /// Where soketi's variables or file name a port, laravel-websockets' doesn't count.
+    pub(super) fn leave_out_laravel_websockets_port(&mut self) {
+        let is_theirs = |value: &Value| {
+            let origin = value.origin().unwrap_or_default();
+            origin.contains("LARAVEL_WEBSOCKETS_PORT")
+        };
+        self.laravel
+            .values
+            .retain(|key, value| key != "server.port" || !is_theirs(value));
+    }
 }
 
 /// An app named by three variables.
@@ -24,8 +63,10 @@ pub(super) struct AppVariables {
     pub(super) id: String,
     pub(super) key: String,
     pub(super) secret: String,
-    /// `environment variable REVERB_APP_` and so on
-    pub(super) prefix: &'static str,
+    /// of id, key and secret: `environment variable REVERB_APP_ID`, `.env line 7 (REVERB_APP_ID)`
+    pub(super) origins: [String; 3],
+    /// `environment variables REVERB_APP_*`
+    pub(super) origin: String,
 }
 
 /// How the text of one of Laravel's variables becomes a setting's value.
@@ -40,7 +81,8 @@ enum Meaning {
 }
 
 /// Laravel's variables and the settings they are. (`REVERB_HOST` and `REVERB_PORT` are where *others* reach the server.)
-pub(super) const LARAVEL_SETTINGS: [(&str, &str); 14] = [
+/// Of several for one setting the first that is there counts.
+pub(super) const LARAVEL_SETTINGS: [(&str, &str); 19] = [
     ("REVERB_SERVER_HOST", "server.host"),
     ("REVERB_SERVER_PORT", "server.port"),
     ("REVERB_SERVER_PATH", "server.path"),
@@ -76,69 +118,253 @@ pub(super) const LARAVEL_SETTINGS: [(&str, &str); 14] = [
         "REVERB_APP_RATE_LIMIT_TERMINATE",
         "app_defaults.message_rate_terminate",
     ),
+    ("LARAVEL_WEBSOCKETS_PORT", "server.port"),
+    ("REVERB_SSL_PRIVATE_CERT", "tls.certificate"),
+    ("REVERB_SSL_PRIVATE_KEY", "tls.key"),
+    ("LARAVEL_WEBSOCKETS_SSL_LOCAL_CERT", "tls.certificate"),
+    ("LARAVEL_WEBSOCKETS_SSL_LOCAL_PK", "tls.key"),
 ];
 
 const APP_PREFIXES: [&str; 3] = ["REVERB_APP_", "PUSHER_APP_", "RESOUND_APP_"];
 
-/// Reads every variable that concerns us. Fails on an unknown `RESOUND_` name and on an app with a part missing.
-pub(super) fn read(variables: &HashMap<String, String>) -> Result<FromVariables, ConfigError> {
-    let present = Present::new(variables);
-    let mut found = FromVariables::default();
-    for (name, path) in LARAVEL_SETTINGS {
-        if let Some(text) = present.get(name) {
-            let value = laravel_value(name, path, text, &mut found.warnings);
-            found.laravel.set(path, value, &origin(name));
-        }
-    }
-    if let Some(bytes) = present.get("REVERB_MAX_REQUEST_SIZE") {
-        found.derived = larger_events(bytes);
-    }
-    for (name, text) in &present.0 {
-        if name.starts_with("RESOUND_") && !is_app_part(name) {
-            set_resound(name, text, &mut found.resound)?;
-        }
-    }
-    for prefix in APP_PREFIXES {
-        found.apps.extend(read_app(prefix, &present)?);
-    }
-    found.warnings.extend(present.warnings());
-    Ok(found)
-}
+/// laravel-websockets' own port, where nothing else says one.
+const LARAVEL_WEBSOCKETS_PORT: i64 = 6001;
 
-/// The variables with a value, tidied, in the order of their names.
-struct Present<'a>(BTreeMap<&'a str, &'a str>);
+/// Variables that say where files are, not what is in them.
+const FILE_VARIABLES: [&str; 2] = [CONFIG_VARIABLE, ENV_FILE_VARIABLE];
+/// names the settings file, as `--config` does
+pub(super) const CONFIG_VARIABLE: &str = "RESOUND_CONFIG";
+/// names the `.env` file, as `--env-file` does; of the process only
+pub(super) const ENV_FILE_VARIABLE: &str = "RESOUND_ENV_FILE";
 
-impl<'a> Present<'a> {
-    fn new(variables: &'a HashMap<String, String>) -> Present<'a> {
-        let tidy = variables
+impl Environment {
+    /// The process's own variables.
+    pub(super) fn of_process(variables: &HashMap<String, String>) -> Environment {
+        let variable = |text: &String| Variable {
+            text: text.clone(),
+            line: None,
+            is_cut: false,
+        };
+        let ours = variables
             .iter()
-            .filter(|(name, value)| !is_service_link(name, value))
-            .filter_map(|(name, value)| Some((name.as_str(), tidied(value)?)));
-        Present(tidy.collect())
+            .filter(|(name, text)| !is_service_link(name, text));
+        Environment {
+            variables: ours
+                .map(|(name, text)| (name.clone(), variable(text)))
+                .collect(),
+            file: None,
+            unclosed: None,
+        }
     }
 
-    fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).copied()
+    /// Adds what a file says. The process's own win, even empty ones.
+    pub(super) fn add_file(&mut self, name: &str, file: EnvFile) {
+        self.file = Some(name.to_owned());
+        self.unclosed = file.unclosed;
+        for (name, entry) in file.entries {
+            self.variables.entry(name).or_insert(Variable {
+                text: entry.value,
+                line: Some(entry.line),
+                is_cut: entry.is_cut,
+            });
+        }
+    }
+
+    /// Forgets the names for which `is_kept` is false.
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&str) -> bool) {
+        self.variables.retain(|name, _| is_kept(name));
+    }
+
+    /// The text as it stands, for `env()`.
+    pub(super) fn raw(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(|found| found.text.as_str())
+    }
+
+    /// The value, if it is one: not empty and not `null`.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.raw(name).and_then(tidied)
+    }
+
+    /// Whether a variable of the process has a value.
+    pub(super) fn is_of_process(&self, name: &str) -> bool {
+        let of_process = self
+            .variables
+            .get(name)
+            .filter(|found| found.line.is_none());
+        of_process.is_some_and(|found| tidied(&found.text).is_some())
+    }
+
+    /// Names and values, in the order of the names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.variables.iter();
+        all.filter_map(|(name, found)| Some((name.as_str(), tidied(&found.text)?)))
+    }
+
+    /// Every name, also those without a value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// How messages name a variable: `environment variable NAME`, `.env line 7 (NAME)`.
+    pub(super) fn origin(&self, name: &str) -> String {
+        let line = self.variables.get(name).and_then(|found| found.line);
+        match (line, &self.file) {
+            (Some(line), Some(file)) => format!("{file} line {line} ({name})"),
+            _ => format!("environment variable {name}"),
+        }
+    }
+
+    /// That a variable has no value, and where: `NAME is missing from .env`, `NAME is empty in .env line 3`.
+    pub(super) fn absence(&self, name: &str) -> String {
+        match (self.variables.get(name), &self.file) {
+            (
+                Some(Variable {
+                    line: Some(line), ..
+                }),
+                Some(file),
+            ) => {
+                format!("{name} is empty in {file} line {line}")
+            }
+            (Some(_), _) => format!("environment variable {name} is empty"),
+            (None, Some(file)) => format!("{name} is missing from {file}{}", self.lost_lines()),
+            (None, None) => format!("environment variable {name} is not set"),
+        }
+    }
+
+    /// Why a file may have less than it seems to.
+    pub(super) fn lost_lines(&self) -> String {
+        let text = |line| {
+            format!(
+                " (a double quote opened in line {line} is never closed, so nothing after it counts)"
+            )
+        };
+        self.unclosed.map(text).unwrap_or_default()
     }
 
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (name, value) in &self.0 {
-            if is_ours(name) && value.contains("${") {
+        for (name, found) in self.variables.iter().filter(|(name, _)| is_ours(name)) {
+            let origin = self.origin(name);
+            if found.text.contains("${") {
+                warnings.push(match found.line {
+                    None => format!(
+                        "{origin} holds a literal ${{...}}: whatever read the .env file (docker's --env-file does so) did not put the value in"
+                    ),
+                    Some(_) => format!(
+                        "{origin} holds a literal ${{...}}: what it refers to is not set in any line before"
+                    ),
+                });
+            }
+            if found.is_cut {
                 warnings.push(format!(
-                    "environment variable {name} holds a literal ${{...}}: whatever read the .env file (docker's --env-file does so) did not put the value in"
+                    "{origin} ends at a #, for Laravel too: put quotes round the value if the # and what follows belong to it"
                 ));
             }
         }
-        let scaling = self.get("REVERB_SCALING_ENABLED");
-        if scaling.is_some_and(is_truthy) {
-            warnings.push(
-                "environment variable REVERB_SCALING_ENABLED is on, but this version runs alone: several servers don't share their channels"
-                    .to_owned(),
-            );
+        warnings.extend(self.one_server_warnings());
+        if let Some(name) = ["LARAVEL_WEBSOCKETS_SSL_PASSPHRASE"]
+            .iter()
+            .find(|name| self.get(name).is_some())
+        {
+            warnings.push(format!(
+                "{} has no effect: a key with a passphrase can't be used, so write it without one (openssl pkey -in KEY -out KEY.plain)",
+                self.origin(name)
+            ));
         }
         warnings
     }
+
+    fn one_server_warnings(&self) -> Vec<String> {
+        let is_redis = |mode: &str| !mode.eq_ignore_ascii_case("local");
+        let scaling = [
+            ("REVERB_SCALING_ENABLED", is_truthy as fn(&str) -> bool),
+            ("WEBSOCKETS_REPLICATION_MODE", is_redis),
+        ];
+        let on = scaling
+            .iter()
+            .filter(|(name, is_on)| self.get(name).is_some_and(is_on));
+        on.map(|(name, _)| {
+            format!(
+                "{} is on, but this version runs alone: several servers don't share their channels",
+                self.origin(name)
+            )
+        })
+        .collect()
+    }
+
+    /// What doesn't count though it is there.
+    fn notes(&self) -> Vec<String> {
+        let empty = self
+            .variables
+            .iter()
+            .filter(|(name, found)| is_ours(name) && tidied(&found.text).is_none());
+        empty
+            .map(|(name, _)| format!("{} is empty and counts as not set", self.origin(name)))
+            .collect()
+    }
+
+    /// soketi's variables, which have rules of their own.
+    pub(super) fn of_soketi(&self) -> soketi::Variables<'_> {
+        let names = self.iter().filter(|(name, _)| name.starts_with("SOKETI_"));
+        names
+            .map(|(name, text)| (name, (text, self.origin(name))))
+            .collect()
+    }
+
+    pub(super) fn has_reverb(&self) -> bool {
+        self.iter().any(|(name, _)| name.starts_with("REVERB_"))
+    }
+
+    /// Whether laravel-websockets' names are there, and none of Reverb's.
+    fn is_of_laravel_websockets(&self) -> bool {
+        let prefixes = ["LARAVEL_WEBSOCKETS_", "WEBSOCKETS_REPLICATION_"];
+        let names = ["PUSHER_APP_HOST", "PUSHER_APP_PORT"];
+        let is_theirs = |name: &str| {
+            names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+        };
+        let mut present = self.iter().map(|(name, _)| name);
+        !self.has_reverb() && present.any(is_theirs)
+    }
+}
+
+/// Reads every variable that concerns us. Fails on an unknown `RESOUND_` name and on a `RESOUND_APP_` app with a part
+/// missing.
+pub(super) fn read(environment: &Environment) -> Result<FromVariables, ConfigError> {
+    let mut found = FromVariables::default();
+    for (name, path) in LARAVEL_SETTINGS {
+        let is_free = !found.laravel.values.contains_key(path);
+        if let Some(text) = environment.get(name).filter(|_| is_free) {
+            let origin = environment.origin(name);
+            let value = laravel_value(name, path, text, &origin, &mut found.warnings);
+            found.laravel.set(path, value, &origin);
+        }
+    }
+    if environment.is_of_laravel_websockets() {
+        let origin = "laravel-websockets' default";
+        found
+            .derived
+            .set("server.port", LARAVEL_WEBSOCKETS_PORT, origin);
+    }
+    if let Some(bytes) = environment.get("REVERB_MAX_REQUEST_SIZE") {
+        let origin = environment.origin("REVERB_MAX_REQUEST_SIZE");
+        larger_events(bytes, &origin, &mut found.derived);
+    }
+    for (name, text) in environment.iter() {
+        let is_setting = !is_app_part(name) && !FILE_VARIABLES.contains(&name);
+        if name.starts_with("RESOUND_") && is_setting {
+            set_resound(name, text, environment, &mut found.resound)?;
+        }
+    }
+    for prefix in APP_PREFIXES {
+        match read_app(prefix, environment) {
+            Ok(app) => found.apps.extend(app),
+            Err(error) if prefix == "RESOUND_APP_" => return Err(error),
+            Err(error) => found.incomplete.push(error),
+        }
+    }
+    found.warnings.extend(environment.warnings());
+    found.notes.extend(environment.notes());
+    Ok(found)
 }
 
 fn is_ours(name: &str) -> bool {
@@ -186,18 +412,20 @@ fn is_service_link(name: &str, value: &str) -> bool {
             .is_some_and(|(_, rest)| is_port_of(rest))
 }
 
-fn origin(name: &str) -> String {
-    format!("environment variable {name}")
-}
-
-fn laravel_value(name: &str, path: &str, text: &str, warnings: &mut Vec<String>) -> ValueKind {
+fn laravel_value(
+    name: &str,
+    path: &str,
+    text: &str,
+    origin: &str,
+    warnings: &mut Vec<String>,
+) -> ValueKind {
     match meaning(name) {
         Meaning::Plain => plain_value(path, text),
         Meaning::StrictSwitch => {
             let on = is_word(text, "true");
             if !on && !is_word(text, "false") {
                 warnings.push(format!(
-                    "environment variable {name} is {text:?}, which leaves it off as in Reverb: only true switches it on"
+                    "{origin} is {text:?}, which leaves it off as in Reverb: only true switches it on"
                 ));
             }
             ValueKind::Boolean(on)
@@ -209,7 +437,7 @@ fn laravel_value(name: &str, path: &str, text: &str, warnings: &mut Vec<String>)
                 .find(|word| word.eq_ignore_ascii_case(text));
             if known.is_none() {
                 warnings.push(format!(
-                    "environment variable {name} is {text:?}, which switches client events off: it takes \"all\", \"members\" or \"none\""
+                    "{origin} is {text:?}, which switches client events off: it takes \"all\", \"members\" or \"none\""
                 ));
             }
             ValueKind::String(known.unwrap_or("none").to_owned())
@@ -255,30 +483,37 @@ fn plain_value(path: &str, text: &str) -> ValueKind {
 
 /// Who raised Reverb's request size did it for larger events, so those are let through as well. 10,240: the protocol's
 /// own limit, which a smaller request size must not lower.
-fn larger_events(request_bytes: &str) -> Layer {
-    let mut layer = Layer::default();
+pub(super) fn larger_events(request_bytes: &str, origin: &str, layer: &mut Layer) {
     if let Ok(bytes) = request_bytes.parse::<u32>() {
-        layer.set(
-            "app_defaults.event_data_bytes_max",
-            i64::from(bytes.clamp(10_240, 1 << 30)),
-            &origin("REVERB_MAX_REQUEST_SIZE"),
-        );
+        let bytes = i64::from(bytes.clamp(10_240, 1 << 30));
+        layer.set("app_defaults.event_data_bytes_max", bytes, origin);
     }
-    layer
 }
 
-fn set_resound(name: &str, text: &str, layer: &mut Layer) -> Result<(), ConfigError> {
+fn set_resound(
+    name: &str,
+    text: &str,
+    environment: &Environment,
+    layer: &mut Layer,
+) -> Result<(), ConfigError> {
+    let origin = environment.origin(name);
     match KNOWN_KEYS.iter().find(|known| known.variable == name) {
         Some(known) => {
-            layer.set(&known.path, plain_value(&known.path, text), &origin(name));
+            layer.set(&known.path, plain_value(&known.path, text), &origin);
             Ok(())
         }
         None => {
-            let app_parts = ["RESOUND_APP_ID", "RESOUND_APP_KEY", "RESOUND_APP_SECRET"];
+            let others = [
+                "RESOUND_APP_ID",
+                "RESOUND_APP_KEY",
+                "RESOUND_APP_SECRET",
+                CONFIG_VARIABLE,
+                ENV_FILE_VARIABLE,
+            ];
             let settings = KNOWN_KEYS.iter().map(|known| known.variable.as_str());
             Err(ConfigError::Unknown {
-                name: origin(name),
-                nearest: nearest(name, settings.chain(app_parts)),
+                name: origin,
+                nearest: nearest(name, settings.chain(others)),
             })
         }
     }
@@ -287,26 +522,45 @@ fn set_resound(name: &str, text: &str, layer: &mut Layer) -> Result<(), ConfigEr
 /// The app of one triple: all parts or none.
 fn read_app(
     prefix: &'static str,
-    present: &Present<'_>,
+    environment: &Environment,
 ) -> Result<Option<AppVariables>, ConfigError> {
     let names = ["ID", "KEY", "SECRET"].map(|part| format!("{prefix}{part}"));
-    let [id, key, secret] = names.each_ref().map(|name| present.get(name));
+    let value = |name: &String| environment.get(name).filter(|text| !is_placeholder(text));
+    let [id, key, secret] = names.each_ref().map(value);
     if let (Some(id), Some(key), Some(secret)) = (id, key, secret) {
         return Ok(Some(AppVariables {
             id: id.to_owned(),
             key: key.to_owned(),
             secret: secret.to_owned(),
-            prefix,
+            origins: names.each_ref().map(|name| environment.origin(name)),
+            origin: match (&environment.file, environment.is_of_process(&names[0])) {
+                (Some(file), false) => format!("{prefix}* of {file}"),
+                _ => format!("environment variables {prefix}*"),
+            },
         }));
     }
-    let is_set = |name: &&String| present.get(name).is_some();
-    let set = names.iter().find(is_set);
-    let missing = names.iter().find(|name| !is_set(name));
+    let set = names.iter().find(|name| value(name).is_some());
+    let missing = names.iter().find(|name| value(name).is_none());
     match (set, missing) {
         (Some(present), Some(missing)) => Err(ConfigError::IncompleteApp {
+            absence: match environment.get(missing) {
+                Some(_) => format!("{} is a placeholder", environment.origin(missing)),
+                None => environment.absence(missing),
+            },
             missing: missing.clone(),
-            present: present.clone(),
+            present: match (&environment.file, environment.is_of_process(present)) {
+                (Some(_), false) => environment.origin(present),
+                _ => present.clone(),
+            },
         }),
         _ => Ok(None),
     }
+}
+
+/// What Laravel's documentation has in place of a value: `your-pusher-app-id`.
+fn is_placeholder(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    ["your-", "your_"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }

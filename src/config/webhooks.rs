@@ -14,7 +14,7 @@ use reqwest::{
 use std::sync::Arc;
 
 /// Headers that are ours, or that the framing of the request depends on.
-const RESERVED_HEADERS: [&str; 10] = [
+pub(super) const RESERVED_HEADERS: [&str; 10] = [
     "connection",
     "content-encoding",
     "content-length",

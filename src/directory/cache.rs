@@ -43,6 +43,10 @@ impl Cache {
         }
     }
 
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
     pub fn put(
         &mut self,
         channel: ChannelKey,

@@ -72,6 +72,6 @@ impl Directory {
         });
         let frame = server::subscription_count(&channel.name, count);
         shard.position += 1;
-        self.tell(entry, channel, Position(shard.position), &frame, None);
+        self.tell(entry, channel, Position(shard.position), &frame, None, now);
     }
 }

@@ -62,6 +62,7 @@ impl Scene {
                 channel: key(channel),
                 frame: Frame::text(text),
                 except: None,
+                published: Instant::now(),
                 cached: None,
             },
             Instant::now(),
@@ -249,6 +250,7 @@ fn s20_s21_cached_events_outlive_their_subscribers_but_not_their_time() {
             channel: channel.clone(),
             frame: Frame::text(text),
             except: None,
+            published: at,
             cached: Some((EventData::from_text(text), ttl)),
         };
         scene.directory.publish(&publication, at).expect("room");
@@ -285,6 +287,7 @@ fn cached_events_are_limited_and_the_oldest_goes_first() {
             channel: channel.clone(),
             frame: Frame::text("x"),
             except: None,
+            published: now,
             cached: Some((EventData::from_text("x"), Duration::from_secs(60))),
         };
         directory.publish(&publication, now).expect("room");

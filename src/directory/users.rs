@@ -1,7 +1,7 @@
 //! Signed-in users: who watches them, when they come and go, and ending their connections (part 5). A user is there while
 //! his channel is occupied, and a little longer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{Directory, Shard};
 use crate::{
@@ -84,6 +84,7 @@ impl Directory {
         shard: &mut Shard,
         channel: &ChannelKey,
         is_online: IsOnline,
+        now: Instant,
     ) {
         let Some(user_id) = channel.name.user_id() else {
             return;
@@ -99,7 +100,8 @@ impl Directory {
                 IsOnline(false) => server::watchlist_events(&[], &ids),
             };
             shard.position += 1;
-            self.tell(entry, &watchers, Position(shard.position), &frame, None);
+            let position = Position(shard.position);
+            self.tell(entry, &watchers, position, &frame, None, now);
         }
     }
 }

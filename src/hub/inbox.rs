@@ -3,9 +3,9 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -41,6 +41,8 @@ pub enum Command {
         position: Position,
         frame: Frame,
         except: Option<SocketId>,
+        /// when the event came in: how long it took is measured from here
+        published: Instant,
     },
     /// Close the channel's subscribers of this worker.
     Close {
@@ -73,6 +75,8 @@ pub struct Commands {
 struct Gauge {
     depth: AtomicUsize,
     depth_max: usize,
+    /// how often it has become full
+    fillings: AtomicU64,
     room: Notify,
 }
 
@@ -89,6 +93,7 @@ pub fn inbox(depth_max: usize) -> (Inbox, Commands) {
     let gauge = Arc::new(Gauge {
         depth: AtomicUsize::new(0),
         depth_max,
+        fillings: AtomicU64::new(0),
         room: Notify::new(),
     });
     (
@@ -105,9 +110,22 @@ impl Inbox {
         self.gauge.is_full()
     }
 
+    /// Commands that wait.
+    pub fn depth(&self) -> usize {
+        self.gauge.depth.load(Ordering::Relaxed)
+    }
+
+    /// How often the queue has become full.
+    pub fn fillings(&self) -> u64 {
+        self.gauge.fillings.load(Ordering::Relaxed)
+    }
+
     /// Queues a command. A worker that is gone takes nothing: its sockets are gone with it.
     pub fn push(&self, command: Command) {
-        self.gauge.depth.fetch_add(1, Ordering::Relaxed);
+        let before = self.gauge.depth.fetch_add(1, Ordering::Relaxed);
+        if before + 1 == self.gauge.depth_max {
+            self.gauge.fillings.fetch_add(1, Ordering::Relaxed);
+        }
         if self.sender.send(command).is_err() {
             self.gauge.depth.fetch_sub(1, Ordering::Relaxed);
         }

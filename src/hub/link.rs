@@ -5,6 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -12,11 +13,12 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    outbox::Outbox,
+    outbox::{Outbox, Written},
     ticker::{Due, KeepAlive, Vitals},
 };
 use crate::{
     frame::Frame,
+    metrics::worker::SocketMetrics,
     protocol::{codes::CloseReason, server, socket_id::SocketId},
 };
 
@@ -36,6 +38,51 @@ pub enum Phase {
     Cut,
 }
 
+/// Why a connection came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// the server closed it
+    Server(CloseReason),
+    /// the client closed it, with this code
+    Client(Option<u16>),
+    /// the client's frames broke RFC 6455
+    Violation(u16),
+    /// what waited for the client wasn't taken in time (`socket.write_timeout_s`)
+    WriteTimeout,
+    /// the transport broke, or was closed without a word
+    Lost,
+}
+
+impl End {
+    /// What metrics and the live stream call it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            End::Server(reason) => reason.name(),
+            End::Client(_) => "client",
+            End::Violation(_) => "protocol_violation",
+            End::WriteTimeout => "write_timeout",
+            End::Lost => "lost",
+        }
+    }
+
+    pub fn code(self) -> Option<u16> {
+        match self {
+            End::Server(reason) => Some(reason.code()),
+            End::Client(code) => code,
+            End::Violation(code) => Some(code),
+            End::WriteTimeout | End::Lost => None,
+        }
+    }
+
+    /// Whether the server gave the connection up: its client takes nothing, or says nothing.
+    pub fn is_eviction(self) -> bool {
+        matches!(
+            self,
+            End::WriteTimeout | End::Server(CloseReason::SlowConsumer | CloseReason::PongTimeout)
+        )
+    }
+}
+
 /// One socket as the hub sees it. The connection future holds it with its concrete transport; the hub behind `dyn`.
 pub struct Link<T: ?Sized = dyn Transport> {
     socket_id: SocketId,
@@ -44,6 +91,9 @@ pub struct Link<T: ?Sized = dyn Transport> {
     outbox_bytes_max: usize,
     outbox: RefCell<Outbox>,
     phase: Cell<Phase>,
+    /// known once the connection is no longer open
+    end: Cell<Option<End>>,
+    metrics: Arc<SocketMetrics>,
     /// whether the hub already means to flush it in this turn
     is_touched: Cell<bool>,
     is_ping_due: Cell<bool>,
@@ -55,7 +105,7 @@ pub struct Link<T: ?Sized = dyn Transport> {
 }
 
 impl<T: Transport> Link<T> {
-    /// `now_s`: the hub's clock.
+    /// `now_s`: the hub's clock. `metrics`: those of the socket's app and worker.
     pub fn new(
         io: T,
         socket_id: SocketId,
@@ -63,6 +113,7 @@ impl<T: Transport> Link<T> {
         keep_alive: KeepAlive,
         outbox_bytes_max: usize,
         now_s: u32,
+        metrics: Arc<SocketMetrics>,
     ) -> Rc<Link<T>> {
         Rc::new(Link {
             socket_id,
@@ -70,6 +121,8 @@ impl<T: Transport> Link<T> {
             outbox_bytes_max,
             outbox: RefCell::default(),
             phase: Cell::new(Phase::Open),
+            end: Cell::new(None),
+            metrics,
             is_touched: Cell::new(false),
             is_ping_due: Cell::new(false),
             vitals: Cell::new(Vitals::new(now_s)),
@@ -91,6 +144,22 @@ impl<T: Transport + ?Sized> Link<T> {
 
     pub fn phase(&self) -> Phase {
         self.phase.get()
+    }
+
+    pub fn metrics(&self) -> &SocketMetrics {
+        &self.metrics
+    }
+
+    /// Why the connection has ended, or would if its transport went now.
+    pub fn end(&self) -> End {
+        self.end.get().unwrap_or(End::Lost)
+    }
+
+    /// The first reason is the one that counts.
+    fn note_end(&self, end: End) {
+        if self.end.get().is_none() {
+            self.end.set(Some(end));
+        }
     }
 
     pub fn has_frames_waiting(&self) -> bool {
@@ -132,7 +201,7 @@ impl<T: Transport + ?Sized> Link<T> {
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
     pub fn push_raw(&self, bytes: Bytes) {
         if !bytes.is_empty() {
-            self.outbox.borrow_mut().push(bytes);
+            self.outbox.borrow_mut().push_raw(bytes);
         }
     }
 
@@ -141,6 +210,12 @@ impl<T: Transport + ?Sized> Link<T> {
         if self.phase.get() != Phase::Open {
             return;
         }
+        match reason {
+            CloseReason::SlowConsumer => self.metrics.evicted_outbox_full.add(1),
+            CloseReason::PongTimeout => self.metrics.evicted_pong_timeout.add(1),
+            _ => {}
+        }
+        self.note_end(End::Server(reason));
         let mut outbox = self.outbox.borrow_mut();
         outbox.push(server::fatal_error(reason).into_bytes());
         outbox.push(server::close(reason).into_bytes());
@@ -149,10 +224,11 @@ impl<T: Transport + ?Sized> Link<T> {
     }
 
     /// Ends the connection with a close frame alone: answers to the peer's own close, violations of RFC 6455.
-    pub fn close_with(&self, frame: Frame) {
+    pub fn close_with(&self, frame: Frame, end: End) {
         if self.phase.get() != Phase::Open {
             return;
         }
+        self.note_end(end);
         self.outbox.borrow_mut().push(frame.into_bytes());
         self.begin_closing();
     }
@@ -163,6 +239,15 @@ impl<T: Transport + ?Sized> Link<T> {
         vitals.closing_since_s = Some(vitals.now_s);
         self.vitals.set(vitals);
         self.wake();
+    }
+
+    /// Ends a connection that takes nothing, or doesn't finish closing.
+    pub fn give_up(&self) {
+        if self.phase.get() == Phase::Open {
+            self.note_end(End::WriteTimeout);
+            self.metrics.evicted_write_timeout.add(1);
+        }
+        self.cut();
     }
 
     /// Ends the connection at once.
@@ -248,11 +333,13 @@ impl<T: Transport + ?Sized> Link<T> {
         if outbox.is_empty() {
             return Poll::Ready(Ok(()));
         }
-        let mut written = 0;
+        let mut written = Written::default();
         let flushed = outbox.poll_flush(&mut *self.io.borrow_mut(), cx, &mut written);
         let mut vitals = self.vitals.get();
-        vitals.note_write(written > 0 || flushed.is_ready());
+        vitals.note_write(written.bytes > 0 || flushed.is_ready());
         self.vitals.set(vitals);
+        self.metrics.sent_bytes.add(written.bytes as u64);
+        self.metrics.sent_messages.add(written.frames as u64);
         flushed
     }
 
@@ -274,7 +361,8 @@ mod tests {
     /// A link with room for 1000 bytes to a peer whose socket takes so many; both ends are returned.
     fn link(socket_bytes: usize) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(socket_bytes);
-        let link = Link::new(ours, SocketId::new(1, 1), None, KEEP_ALIVE, 1000, 0);
+        let socket_id = SocketId::new(1, 1);
+        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 1000, 0, Arc::default());
         link.set_task(Waker::noop());
         (link, theirs)
     }

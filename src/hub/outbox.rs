@@ -28,12 +28,28 @@ pub struct Outbox {
     bytes: usize,
     /// the transport may hold back what it took (TLS does) until it is flushed
     is_unflushed: bool,
+    /// the front isn't a frame: the end of what came before the frames
+    is_front_raw: bool,
+}
+
+/// What a flush has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub bytes: usize,
+    /// frames of which the last byte is out
+    pub frames: usize,
 }
 
 impl Outbox {
     pub fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
+    }
+
+    /// Queues bytes that aren't a frame; nothing else may be queued before.
+    pub fn push_raw(&mut self, bytes: Bytes) {
+        self.is_front_raw = true;
+        self.push(bytes);
     }
 
     /// Nothing waits, neither here nor in the transport.
@@ -64,12 +80,12 @@ impl Outbox {
     }
 
     /// Writes until the queue is empty (`Ready(Ok)`) or the socket takes no more (`Pending`, with `cx` to be woken).
-    /// Returns how many bytes went out through `written`, also when it ends in `Pending`.
+    /// Returns what went out through `written`, also when it ends in `Pending`.
     pub fn poll_flush<W>(
         &mut self,
         io: &mut W,
         cx: &mut Context<'_>,
-        written: &mut usize,
+        written: &mut Written,
     ) -> Poll<io::Result<()>>
     where
         W: AsyncWrite + Unpin + ?Sized,
@@ -79,9 +95,9 @@ impl Outbox {
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            *written += n;
             self.is_unflushed = true;
-            self.advance(n);
+            written.bytes += n;
+            written.frames += self.advance(n);
         }
         self.frames.shrink_to(IDLE_SLOTS);
         ready!(Pin::new(io).poll_flush(cx))?;
@@ -108,21 +124,27 @@ impl Outbox {
         Pin::new(io).poll_write_vectored(cx, &slices[..count])
     }
 
-    fn advance(&mut self, mut n: usize) {
+    /// Takes bytes off the front; returns how many frames that ended.
+    fn advance(&mut self, mut n: usize) -> usize {
+        let mut frames = 0;
         self.bytes -= n;
         while n > 0 {
             let Some(front) = self.frames.front() else {
-                return;
+                return frames;
             };
             let left = front.len() - self.front_written;
             if n < left {
                 self.front_written += n;
-                return;
+                return frames;
             }
             n -= left;
             self.front_written = 0;
             self.frames.pop_front();
+            if !std::mem::take(&mut self.is_front_raw) {
+                frames += 1;
+            }
         }
+        frames
     }
 }
 
@@ -187,7 +209,7 @@ mod tests {
     }
 
     fn flush(outbox: &mut Outbox, pipe: &mut Pipe) -> Poll<io::Result<()>> {
-        let mut written = 0;
+        let mut written = Written::default();
         outbox.poll_flush(pipe, &mut Context::from_waker(Waker::noop()), &mut written)
     }
 
@@ -213,6 +235,27 @@ mod tests {
             }
             assert_eq!(pipe.taken, whole, "room {room}");
             assert_eq!((outbox.len_bytes(), outbox.behind_front_bytes()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn frames_are_counted_when_their_last_byte_is_out_and_other_bytes_never() {
+        let mut outbox = Outbox::default();
+        outbox.push_raw(Bytes::from_static(b"HTTP/1.1 101"));
+        for frame in ["abc", "def", "ghi"] {
+            outbox.push(Bytes::from_static(frame.as_bytes()));
+        }
+        let mut pipe = Pipe {
+            taken: Vec::new(),
+            room: 0,
+            is_clogged: false,
+        };
+        let mut total = Written::default();
+        for (room, bytes, frames) in [(12, 12, 0), (4, 16, 1), (1, 17, 1), (4, 21, 3)] {
+            pipe.room = room;
+            let cx = &mut Context::from_waker(Waker::noop());
+            let _ = outbox.poll_flush(&mut pipe, cx, &mut total);
+            assert_eq!(total, Written { bytes, frames });
         }
     }
 

@@ -44,8 +44,13 @@ pub enum CloseReason {
     UnsupportedProtocol,
     /// C-9
     OriginNotAllowed,
-    /// the node is full (C-8 #8)
+    /// The node is full (C-8 #8).
     OverCapacity,
+    /// The client's address has as many connections as it may. Not 4004: clients would stay away for good, and whoever
+    /// shares the address did nothing wrong. With 4100 they come back after a second or more, when there may be a place.
+    AddressOverCapacity,
+    /// a wrong signature, after too many of them from the address (C-32)
+    TooManyAuthFailures,
     /// the client doesn't read what it is sent (C-35)
     SlowConsumer,
     /// a rate limit that is set to end the connection (C-32)
@@ -73,11 +78,35 @@ impl CloseReason {
             CloseReason::OriginNotAllowed
             | CloseReason::TerminatedByApp
             | CloseReason::NotAuthorizedInTime => 4009,
-            CloseReason::OverCapacity | CloseReason::SlowConsumer | CloseReason::RateLimited => {
-                4100
-            }
+            CloseReason::OverCapacity
+            | CloseReason::AddressOverCapacity
+            | CloseReason::TooManyAuthFailures
+            | CloseReason::SlowConsumer
+            | CloseReason::RateLimited => 4100,
             CloseReason::ServerClosing => 4200,
             CloseReason::PongTimeout => 4201,
+        }
+    }
+
+    /// What metrics and the live stream call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CloseReason::TlsOnly => "tls_only",
+            CloseReason::AppDoesNotExist => "app_does_not_exist",
+            CloseReason::AppDisabled => "app_disabled",
+            CloseReason::OverConnectionQuota => "over_connection_quota",
+            CloseReason::PathNotFound => "path_not_found",
+            CloseReason::UnsupportedProtocol => "unsupported_protocol",
+            CloseReason::OriginNotAllowed => "origin_not_allowed",
+            CloseReason::OverCapacity => "over_capacity",
+            CloseReason::AddressOverCapacity => "address_over_capacity",
+            CloseReason::TooManyAuthFailures => "too_many_auth_failures",
+            CloseReason::SlowConsumer => "slow_consumer",
+            CloseReason::RateLimited => "rate_limited",
+            CloseReason::ServerClosing => "server_closing",
+            CloseReason::PongTimeout => "pong_timeout",
+            CloseReason::TerminatedByApp => "terminated_by_app",
+            CloseReason::NotAuthorizedInTime => "not_authorized_in_time",
         }
     }
 
@@ -94,6 +123,8 @@ impl CloseReason {
             CloseReason::UnsupportedProtocol => "Unsupported protocol version",
             CloseReason::OriginNotAllowed => "Origin not allowed",
             CloseReason::OverCapacity | CloseReason::SlowConsumer => "Over capacity",
+            CloseReason::AddressOverCapacity => "Too many connections from this address",
+            CloseReason::TooManyAuthFailures => "Too many wrong signatures from this address",
             CloseReason::RateLimited => "Rate limit exceeded",
             CloseReason::ServerClosing => "Server is closing. Please reconnect shortly.",
             CloseReason::PongTimeout => "Pong reply not received in time",
@@ -174,6 +205,14 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// Whether a signature or its key was wrong.
+    pub fn is_wrong_signature(&self) -> bool {
+        matches!(
+            self,
+            ClientError::InvalidSigninSignature { .. } | ClientError::InvalidSigninKey(_)
+        )
+    }
+
     /// The text for the log, without the signature and the personal data that a signed string holds.
     pub fn log_text(&self) -> String {
         match self {
@@ -181,6 +220,32 @@ impl ClientError {
                 "Invalid signature of a sign-in".to_owned()
             }
             other => other.to_string(),
+        }
+    }
+
+    /// What metrics and the live stream call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            ClientError::InvalidJson => "invalid_json",
+            ClientError::InvalidFormat => "invalid_format",
+            ClientError::Unsupported(_) => "unsupported_event",
+            ClientError::MissingChannel => "missing_channel",
+            ClientError::ExistingSubscription(_) => "existing_subscription",
+            ClientError::ClientEventOnPublicChannel => "client_event_on_public_channel",
+            ClientError::ClientEventNotSubscribed(_) => "client_event_not_subscribed",
+            ClientError::ClientEventsDisabled => "client_events_disabled",
+            ClientError::InvalidClientEvent => "invalid_client_event",
+            ClientError::ClientEventRateLimited => "client_event_rate_limited",
+            ClientError::EventDataTooLarge { .. } => "event_data_too_large",
+            ClientError::EventNameTooLong { .. } => "event_name_too_long",
+            ClientError::RateLimited => "rate_limited",
+            ClientError::InvalidSigninSignature { .. } => "invalid_signin_signature",
+            ClientError::InvalidSigninKey(_) => "invalid_signin_key",
+            ClientError::InvalidUserData => "invalid_user_data",
+            ClientError::SignedInAsAnother => "signed_in_as_another",
+            ClientError::SigninDisabled => "signin_disabled",
+            ClientError::WatchlistTooLong { .. } => "watchlist_too_long",
+            ClientError::Congested => "congested",
         }
     }
 
@@ -251,6 +316,14 @@ pub enum SubscribeError {
 }
 
 impl SubscribeError {
+    /// Whether a signature or its key was wrong.
+    pub fn is_wrong_signature(&self) -> bool {
+        matches!(
+            self,
+            SubscribeError::InvalidSignature { .. } | SubscribeError::InvalidKey(_)
+        )
+    }
+
     /// The text for the log, without the signature and the personal data that a signed string holds.
     pub fn log_text(&self, channel: &str) -> String {
         match self {
@@ -258,6 +331,22 @@ impl SubscribeError {
                 format!("Invalid signature for channel {}", name(channel))
             }
             other => other.to_string(),
+        }
+    }
+
+    /// What metrics and the live stream call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            SubscribeError::InvalidChannelName(_) => "invalid_channel_name",
+            SubscribeError::InvalidSignature { .. } => "invalid_signature",
+            SubscribeError::InvalidKey(_) => "invalid_key",
+            SubscribeError::MissingChannelData(_) => "missing_channel_data",
+            SubscribeError::InvalidChannelData(_) => "invalid_channel_data",
+            SubscribeError::ServerToUser(_) => "server_to_user",
+            SubscribeError::MembersLimit => "members_limit",
+            SubscribeError::UserInfoLimit { .. } => "user_info_limit",
+            SubscribeError::ChannelsLimit { .. } => "channels_per_connection_limit",
+            SubscribeError::AppChannelsLimit { .. } => "channels_of_app_limit",
         }
     }
 
@@ -295,7 +384,7 @@ fn kb(bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const CLOSE_REASONS: [(CloseReason, u16, &str); 14] = [
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 16] = [
         (
             CloseReason::TlsOnly,
             4000,
@@ -320,6 +409,16 @@ mod tests {
         ),
         (CloseReason::OriginNotAllowed, 4009, "Origin not allowed"),
         (CloseReason::OverCapacity, 4100, "Over capacity"),
+        (
+            CloseReason::AddressOverCapacity,
+            4100,
+            "Too many connections from this address",
+        ),
+        (
+            CloseReason::TooManyAuthFailures,
+            4100,
+            "Too many wrong signatures from this address",
+        ),
         (CloseReason::SlowConsumer, 4100, "Over capacity"),
         (CloseReason::RateLimited, 4100, "Rate limit exceeded"),
         (

@@ -179,6 +179,22 @@ pub enum RequestAuthError {
     InvalidBodyMd5,
 }
 
+impl RequestAuthError {
+    /// What metrics and the live stream call it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            RequestAuthError::MissingKey => "missing_auth_key",
+            RequestAuthError::UnknownKey => "unknown_auth_key",
+            RequestAuthError::MissingVersion => "missing_auth_version",
+            RequestAuthError::UnsupportedVersion => "unsupported_auth_version",
+            RequestAuthError::MissingTimestamp => "missing_timestamp",
+            RequestAuthError::TimestampExpired { .. } => "timestamp_expired",
+            RequestAuthError::InvalidSignature { .. } => "invalid_signature",
+            RequestAuthError::InvalidBodyMd5 => "invalid_body_md5",
+        }
+    }
+}
+
 /// Runs rows 2 to 8 of H-14 in their order. `now_s`: Unix seconds; `window_s` 0 switches the time check off.
 pub fn check_request(
     request: &SignedRequest<'_>,
@@ -264,7 +280,7 @@ fn check_body(request: &SignedRequest<'_>) -> Result<(), RequestAuthError> {
 }
 
 /// Unix seconds as `2012-11-16T17:49:39Z`, in the proleptic Gregorian calendar.
-fn utc(unix_s: i64) -> String {
+pub(crate) fn utc(unix_s: i64) -> String {
     const DAY_S: i64 = 86_400;
     /// days from 0000-03-01, where the years of this count begin, to 1970-01-01
     const DAYS_TO_1970: i64 = 719_468;

@@ -2,6 +2,10 @@
 
 use std::{io, sync::Arc};
 
+use super::{
+    systemd,
+    tls::{Certificates, Reloaded},
+};
 use crate::{
     config::{ConfigError, Settings},
     node::Node,
@@ -33,28 +37,42 @@ impl ReloadSignal {
     }
 }
 
-/// Reloads at each signal, one after the other, for as long as the process lives. `load` reads all settings.
+/// Reloads at each signal, one after the other, for as long as the process lives. `load` reads all settings. The
+/// certificate is read before anything is changed: if it can't be used, nothing is.
 pub async fn reload_on(
     mut signal: ReloadSignal,
     node: Arc<Node>,
+    certificates: Option<Arc<Certificates>>,
     load: impl Fn() -> Result<Settings, ConfigError>,
 ) {
     loop {
         signal.next().await;
-        tell(&reload(&node, &load).await);
+        systemd::reloading();
+        let pair = certificates
+            .as_ref()
+            .map(|certificates| certificates.read());
+        match pair.transpose() {
+            Err(error) => tell_refusal(&error),
+            Ok(pair) => match reload(&node, &load).await {
+                Err(error) => tell_refusal(&error),
+                Ok(changes) => {
+                    let certificates = certificates.as_ref().zip(pair);
+                    let outcome = certificates.map(|(in_force, pair)| in_force.install(pair));
+                    tell(&changes, outcome == Some(Reloaded::Changed));
+                }
+            },
+        }
+        systemd::ready("serving");
     }
 }
 
-fn tell(outcome: &Result<Changes, ConfigError>) {
-    let changes = match outcome {
-        Ok(changes) => changes,
-        Err(error) => {
-            tracing::error!("reload refused, everything stays as it was: {error}");
-            return;
-        }
-    };
-    if *changes == Changes::default() {
-        tracing::info!("reloaded: no setting has changed");
+fn tell_refusal(error: &dyn std::error::Error) {
+    tracing::error!("reload refused, everything stays as it was: {error}");
+}
+
+fn tell(changes: &Changes, is_certificate_new: bool) {
+    if *changes == Changes::default() && !is_certificate_new {
+        tracing::info!("reloaded: nothing has changed");
     }
     for change in &changes.now {
         tracing::info!("reloaded: {change}");

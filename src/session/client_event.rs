@@ -1,6 +1,8 @@
 //! Client events: from one member to all others (E-1 to E-11).
 
-use super::{Session, rate::Verdict};
+use std::time::Duration;
+
+use super::Session;
 use crate::{
     apps::ClientEvents,
     node::MemberEvent,
@@ -35,7 +37,8 @@ pub fn publish(session: &Session, event: &ClientEvent<'_>) -> Result<(), ClientE
         });
     }
     // Last, so that only what would go out is counted.
-    if let Some(Verdict::Over { .. }) = session.client_event_rate.as_ref().map(|rate| rate.check())
+    if let Some(max) = limits.client_events_per_s
+        && !session.client_events.take(max, Duration::from_secs(1))
     {
         return Err(ClientError::ClientEventRateLimited);
     }
@@ -49,5 +52,7 @@ pub fn publish(session: &Session, event: &ClientEvent<'_>) -> Result<(), ClientE
     session
         .node
         .publish_client_event(&session.app, &channel, event)
-        .map_err(|_| ClientError::Congested)
+        .map_err(|_| ClientError::Congested)?;
+    session.link.metrics().client_events.add(1);
+    Ok(())
 }

@@ -1,58 +1,24 @@
-//! How often one connection may speak. Counting is governor's (GCRA: a full window's allowance at once, then refilled
-//! evenly), so nothing has to be reset by a timer.
+//! How often one connection may speak. Windows as Reverb and soketi have them; the limits are those of now.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    cell::{Cell, OnceCell},
+    time::{Duration, Instant},
+};
 
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use crate::rate::Window;
 
-use crate::apps::MessageRateLimit;
+/// One connection's allowance. It takes no more than a pointer until there is a limit.
+#[derive(Default)]
+pub struct Allowance(OnceCell<Box<Cell<Window>>>);
 
-/// One connection's allowance.
-pub struct RateLimit {
-    limiter: DefaultDirectRateLimiter,
-    terminate: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Within,
-    /// `terminate`: the connection is to be closed for it (C-32)
-    Over {
-        terminate: bool,
-    },
-}
-
-impl RateLimit {
-    /// Reverb's limit on messages of every kind: `max_attempts` in `decay_s` seconds.
-    pub fn of_messages(limit: MessageRateLimit) -> Box<RateLimit> {
-        let period = Duration::from_secs(u64::from(limit.decay_s.max(1)));
-        RateLimit::new(limit.max_attempts, period, limit.terminate)
-    }
-
-    /// The limit on client events per second (E-10).
-    pub fn of_client_events(per_s: u32) -> Box<RateLimit> {
-        RateLimit::new(per_s, Duration::from_secs(1), false)
-    }
-
-    fn new(count: u32, period: Duration, terminate: bool) -> Box<RateLimit> {
-        let burst = NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::with_period(period / burst.get())
-            .unwrap_or_else(|| Quota::per_second(burst))
-            .allow_burst(burst);
-        Box::new(RateLimit {
-            limiter: RateLimiter::direct(quota),
-            terminate,
-        })
-    }
-
-    /// Counts one.
-    pub fn check(&self) -> Verdict {
-        match self.limiter.check() {
-            Ok(()) => Verdict::Within,
-            Err(_) => Verdict::Over {
-                terminate: self.terminate,
-            },
-        }
+impl Allowance {
+    /// Counts one; `false` when it is one too many.
+    pub fn take(&self, max: u32, period: Duration) -> bool {
+        let cell = self.0.get_or_init(Box::default);
+        let mut window = cell.get();
+        let taken = window.take(1, max, period, Instant::now()).is_ok();
+        cell.set(window);
+        taken
     }
 }
 
@@ -61,18 +27,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_holds_what_was_set_and_no_more() {
-        for count in [1, 3, 60] {
-            let rate = RateLimit::of_messages(MessageRateLimit {
-                max_attempts: count,
-                // so long that nothing is refilled while the test runs
-                decay_s: 1_000_000,
-                terminate: true,
-            });
-            for _ in 0..count {
-                assert_eq!(rate.check(), Verdict::Within);
-            }
-            assert_eq!(rate.check(), Verdict::Over { terminate: true });
+    fn an_allowance_holds_what_was_set_and_goes_by_what_is_set_now() {
+        // so long that it doesn't end while the test runs
+        let period = Duration::from_secs(1_000_000);
+        let allowance = Allowance::default();
+        for _ in 0..3 {
+            assert!(allowance.take(3, period));
         }
+        assert!(!allowance.take(3, period));
+        assert!(allowance.take(4, period));
+        assert!(!allowance.take(4, period));
+        assert_eq!(size_of::<Allowance>(), size_of::<usize>());
     }
 }

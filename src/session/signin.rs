@@ -83,6 +83,9 @@ fn join_own_channel(session: &Session, user: &User) -> Result<(), ClientError> {
     );
     match joined {
         Ok(joined) => {
+            if joined.is_first {
+                session.count_occupied(&key.name);
+            }
             session.hub.subscribe(key, session.key, joined.since);
             Ok(())
         }

@@ -10,7 +10,7 @@ use crate::{
     protocol::{
         channel::{ChannelKind, ChannelName},
         client::{ChannelData, SubscribeRequest},
-        codes::{ClientError, SubscribeError},
+        codes::{ClientError, CloseReason, SubscribeError},
         presence::{Member, MemberError, MemberLimits},
         server,
         signature::{check_channel_auth, check_member_auth},
@@ -151,6 +151,7 @@ fn join(
         since,
         members,
         cached,
+        is_first,
     } = session.node.directory().join(
         &session.app,
         &key,
@@ -159,6 +160,10 @@ fn join(
         Instant::now(),
     )?;
     session.hub.subscribe(key, session.key, since);
+    if is_first {
+        session.count_occupied(&channel);
+    }
+    session.link.metrics().subscribed.add(1);
     if channel.kind().needs_auth() {
         session.link.require_authorization(None);
     }
@@ -170,6 +175,8 @@ fn join(
         "subscribed"
     );
     let user_id = member.map(|member| member.user_id.clone());
+    let observer = session.node.observe();
+    observer.subscribed(session.socket(), &channel, user_id.as_deref());
     session.subscriptions.insert(channel, user_id);
     Ok(())
 }
@@ -208,11 +215,20 @@ fn miss(session: &Session, channel: &ChannelName) {
 /// The two frames of a failure (S-17): one for Echo's `.error()`, one for clients that know only `pusher:error`. Encrypted
 /// channels get no event on the channel, since the Java SDK would try to decrypt it.
 fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
-    session.log_refusal("a subscription", &error.log_text(channel));
+    let is_over = session.note_refusal(
+        "a subscription",
+        &error.log_text(channel),
+        error.is_wrong_signature(),
+    );
+    let observer = session.node.observe();
+    observer.refused_subscription(session.socket(), channel, error);
     if !ChannelKind::of(channel).is_encrypted() {
         session.send(&server::subscription_error(channel, error));
     }
     session.send(&server::subscription_pusher_error(error));
+    if is_over {
+        session.link.close(CloseReason::TooManyAuthFailures);
+    }
 }
 
 /// Never answered; leaving a channel one isn't on is silent (S-18).
@@ -221,26 +237,36 @@ pub fn unsubscribe(session: &mut Session, channel: &str) {
         return;
     };
     if let Some((name, user_id)) = session.subscriptions.remove_entry(&name) {
-        leave(session, &name, user_id.as_deref());
+        end_subscription(session, &name, user_id.as_deref());
     }
 }
 
 /// What follows the end of a connection, the same as from unsubscribing everywhere (C-37).
 pub fn leave_all(session: &mut Session) {
     for (channel, user_id) in std::mem::take(&mut session.subscriptions) {
-        leave(session, &channel, user_id.as_deref());
+        end_subscription(session, &channel, user_id.as_deref());
     }
+}
+
+fn end_subscription(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
+    leave(session, channel, user_id);
+    session.link.metrics().unsubscribed.add(1);
+    let observer = session.node.observe();
+    observer.unsubscribed(session.socket(), channel, user_id);
 }
 
 /// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
 pub fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
     let key = session.channel_key(channel);
     session.hub.unsubscribe(&key, session.key);
-    session.node.directory().leave(
+    let is_vacated = session.node.directory().leave(
         &session.app,
         &key,
         session.hub.worker(),
         user_id,
         Instant::now(),
     );
+    if is_vacated {
+        session.count_vacated(channel);
+    }
 }

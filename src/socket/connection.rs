@@ -13,12 +13,12 @@ use std::{
 use bytes::BytesMut;
 use tokio::io::ReadBuf;
 
-use super::Conversation;
+use super::{Conversation, Held};
 use crate::{
     frame::{Frame, FrameError, FrameReader, Message},
     hub::{
         Hub, SocketKey,
-        link::{Link, Phase, Transport},
+        link::{End, Link, Phase, Transport},
     },
 };
 
@@ -52,7 +52,7 @@ pub struct Connection<T: Transport + 'static, C: Conversation> {
     is_deaf: bool,
     is_shut_down: bool,
     /// what lasts as long as the transport: dropped last
-    _held: Option<Box<dyn std::any::Any>>,
+    held: Option<Box<dyn Held>>,
 }
 
 /// What reading has come to.
@@ -76,8 +76,9 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
         reader: FrameReader,
         conversation: Option<C>,
         early: BytesMut,
-        held: Option<Box<dyn std::any::Any>>,
+        held: Option<Box<dyn Held>>,
     ) -> Connection<T, C> {
+        link.metrics().received_bytes.add(early.len() as u64);
         Connection {
             link,
             hub,
@@ -92,7 +93,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             has_peer_closed: false,
             is_deaf: false,
             is_shut_down: false,
-            _held: held,
+            held,
         }
     }
 
@@ -131,6 +132,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 Poll::Ready(Ok(0) | Err(_)) => return Progress::Ended,
                 Poll::Ready(Ok(n)) => {
                     self.link.note_received(self.hub.now_s());
+                    self.link.metrics().received_bytes.add(n as u64);
                     self.take_input(&mut scratch[..n], &mut messages_left);
                     if messages_left == 0 {
                         break;
@@ -169,11 +171,13 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             };
             at += taken;
             *messages_left = messages_left.saturating_sub(1);
+            self.link.metrics().received_messages.add(1);
             match (message, &mut self.conversation) {
                 (Message::Close(code), _) => {
                     self.has_peer_closed = true;
+                    let code = code.map(|(code, _)| code);
                     self.link
-                        .close_with(Frame::close(code.map(|(code, _)| code), ""));
+                        .close_with(Frame::close(code, ""), End::Client(code));
                 }
                 (Message::Ping(payload), _) if is_open => self.link.push(&Frame::pong(payload)),
                 (Message::Text(text), Some(conversation)) if is_open => conversation.text(text),
@@ -193,8 +197,8 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             reason = error.reason,
             "closing a socket whose frames break the WebSocket protocol"
         );
-        self.link
-            .close_with(Frame::close(Some(error.code), error.reason));
+        let frame = Frame::close(Some(error.code), error.reason);
+        self.link.close_with(frame, End::Violation(error.code));
         self.is_deaf = true;
     }
 
@@ -257,12 +261,16 @@ impl<T: Transport + 'static, C: Conversation> Drop for Connection<T, C> {
         // The conversation leaves its channels while the hub still knows the socket.
         self.conversation = None;
         self.hub.remove(self.key);
+        if let Some(held) = &mut self.held {
+            self.link.metrics().closed.add(1);
+            held.ended(self.link.end());
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::task::Waker;
+    use std::{sync::Arc, task::Waker};
 
     use tokio::io::DuplexStream;
 
@@ -309,8 +317,9 @@ mod tests {
         early: BytesMut,
     ) -> (Connection<DuplexStream, Listener>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1024);
-        let hub = Hub::new(WorkerId(0), LIMITS);
-        let link = Link::new(ours, SocketId::new(1, 1), None, KEEP_ALIVE, 65_536, 0);
+        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let socket_id = SocketId::new(1, 1);
+        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 65_536, 0, Arc::default());
         let key = hub.add(link.clone());
         let listener = Some(Listener { is_ready });
         let reader = FrameReader::new(1024);

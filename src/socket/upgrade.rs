@@ -5,11 +5,11 @@
 //! responses that aren't written yet come along, and both are used. From then on actix neither counts nor stops the
 //! socket.
 
-use std::{cell::RefCell, io, net::IpAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
-    ConnectionType, HttpMessage, Request, RequestHead, Response, StatusCode,
+    ConnectionType, HttpMessage, Method, Request, RequestHead, Response, StatusCode,
     body::BodySize,
     h1::{Codec, Message},
     header::{self, HeaderMap, HeaderValue},
@@ -19,16 +19,19 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 
-use super::connection::Connection;
+use super::{Held, attendance::Attendance, connection::Connection};
 use crate::{
     apps::App,
     frame::FrameReader,
+    gate::{Place, log_refusal, retry_after_s},
     hub::{
         Hub,
         link::{Link, Transport},
         ticker::KeepAlive,
     },
     node::{ConnectionPermit, Node},
+    observe::Caller,
+    peer::{Client, Peer},
     protocol::{codes::CloseReason, socket_id::SocketId},
     session::Session,
 };
@@ -43,25 +46,32 @@ const STRANGER: KeepAlive = KeepAlive {
 };
 const STRANGER_MESSAGE_BYTES_MAX: usize = 4096;
 
-/// Where the request came in.
-#[derive(Clone, Copy, Debug)]
-pub struct Listener {
-    /// the listener itself speaks TLS
-    pub is_tls: bool,
+/// Whether a request that says `Upgrade: websocket` means it: some proxies are set up to say so on every request. It does
+/// on the path of sockets, where whatever is wrong with it is answered as a failed handshake, and elsewhere if it
+/// has a handshake's key. `CONNECT` arrives here as well, and is nothing else we know.
+pub fn is_handshake(request: &Request, prefix: &str) -> bool {
+    let head = request.head();
+    let path = head.uri.path();
+    let is_app = |path: &str| path == "/app" || path.starts_with("/app/");
+    is_app(path)
+        || path.strip_prefix(prefix).is_some_and(is_app)
+        || head.method == Method::CONNECT
+        || head.method == Method::GET && head.headers().contains_key(header::SEC_WEBSOCKET_KEY)
 }
 
 /// Answers an upgrade request. Afterwards the connection lives on in a task of its own, or is closed.
 pub async fn upgrade<T>(
     node: Arc<Node>,
     hub: Rc<Hub>,
-    listener: Listener,
     request: Request,
     framed: Framed<T, Codec>,
 ) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    if let Err(refusal) = check_handshake(&node, &request) {
+    let client = client(&node, &request);
+    if let Err(refusal) = check_handshake(&node, client, &request) {
+        report(&node, client, &request, &refusal);
         return refuse(framed, refusal).await;
     }
     let mut parts = framed.into_parts();
@@ -70,11 +80,12 @@ where
         Message::Item((response, BodySize::None)),
         &mut parts.write_buf,
     )?;
-    let admission = admit(&node, &request, listener);
+    let admission = admit(&node, client, &request);
     open(
         node,
         hub,
         admission,
+        &caller(client, &request),
         parts.io,
         parts.read_buf,
         parts.write_buf.freeze(),
@@ -84,18 +95,48 @@ where
 
 /// An HTTP answer instead of the upgrade (C-5).
 struct Refusal {
+    /// what metrics and the live stream call it
+    reason: &'static str,
     response: Response<()>,
     body: &'static str,
 }
 
-fn check_handshake(node: &Node, request: &Request) -> Result<(), Refusal> {
-    if node.is_draining() {
+/// What the listener knows of the connection.
+fn peer(request: &Request) -> Peer {
+    Peer::of(request.conn_data(), request.peer_addr())
+}
+
+fn client(node: &Node, request: &Request) -> Client {
+    let proxies = &node.settings().server.trusted_proxies;
+    node.gate()
+        .client(peer(request), request.headers(), proxies)
+}
+
+fn check_handshake(node: &Node, client: Client, request: &Request) -> Result<(), Refusal> {
+    if node.is_closing() && !node.hands_over() {
         return Err(Refusal {
+            reason: "server_closing",
             response: Response::new(StatusCode::SERVICE_UNAVAILABLE).drop_body(),
             body: "The server is shutting down: connect again in a moment\n",
         });
     }
+    if let Err(wait) = node.gate().handshake(client, &node.settings().limits) {
+        let mut response = Response::new(StatusCode::TOO_MANY_REQUESTS).drop_body();
+        let seconds = HeaderValue::from(retry_after_s(wait));
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+        return Err(Refusal {
+            reason: "address_handshakes",
+            response,
+            body: "Too many handshakes from this address: connect again in a moment (limits.handshakes_per_s_per_address)\n",
+        });
+    }
     ws::verify_handshake(request.head()).map_err(|error| Refusal {
+        reason: match error {
+            HandshakeError::GetMethodRequired => "method",
+            HandshakeError::UnsupportedVersion | HandshakeError::NoVersionHeader => "version",
+            HandshakeError::BadWebsocketKey => "key",
+            HandshakeError::NoWebsocketUpgrade | HandshakeError::NoConnectionUpgrade => "headers",
+        },
         response: refusal_status(error),
         body: match error {
             HandshakeError::GetMethodRequired => "A WebSocket handshake is a GET request\n",
@@ -123,16 +164,36 @@ fn refusal_status(error: HandshakeError) -> Response<()> {
     response
 }
 
+fn caller(client: Client, request: &Request) -> Caller<'_> {
+    Caller {
+        client,
+        path: request.path(),
+        origin: origin(request),
+    }
+}
+
+fn report(node: &Node, client: Client, request: &Request, refusal: &Refusal) {
+    let status = refusal.response.status().as_u16();
+    let message = refusal.body.trim_end();
+    log_refusal!(
+        node.gate().may_log(client, &node.settings().limits),
+        status,
+        path = request.path(),
+        peer = %client,
+        "refused a WebSocket handshake: {message}",
+    );
+    let caller = caller(client, request);
+    node.observe()
+        .refused_handshake(&caller, status, refusal.reason, message);
+}
+
 async fn refuse<T>(framed: Framed<T, Codec>, refusal: Refusal) -> io::Result<()>
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let Refusal { mut response, body } = refusal;
-    tracing::info!(
-        status = response.status().as_u16(),
-        "refused a WebSocket handshake: {}",
-        body.trim_end()
-    );
+    let Refusal {
+        mut response, body, ..
+    } = refusal;
     response.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
@@ -184,58 +245,70 @@ fn sub_protocol(headers: &HeaderMap) -> Option<HeaderValue> {
 struct Admission {
     app: Arc<App>,
     permit: ConnectionPermit,
+    place: Place,
 }
 
 /// The checks of C-8 in their order. What fails here is reported over the WebSocket, since browsers can't read the
 /// status of a refused handshake.
-fn admit(
-    node: &Arc<Node>,
-    request: &Request,
-    listener: Listener,
-) -> Result<Admission, CloseReason> {
+fn admit(node: &Arc<Node>, client: Client, request: &Request) -> Result<Admission, CloseReason> {
     let uri = request.uri();
-    let admission = app_key(uri.path(), &node.settings().server.path)
+    let settings = node.settings();
+    let app = app_key(uri.path(), &settings.server.path)
         .ok_or(CloseReason::PathNotFound)
         .and_then(|key| {
             let app = node.apps().by_key(&key).cloned();
-            let app = app.ok_or(CloseReason::AppDoesNotExist)?;
-            check_app(node, &app, request, listener)?;
-            let permit = node.admit(&app)?;
-            Ok(Admission { app, permit })
+            app.ok_or(CloseReason::AppDoesNotExist)
         });
+    let app_id = app.as_ref().ok().map(|app| app.id.clone());
+    let admission = app.and_then(|app| {
+        check_app(node, &app, request)?;
+        if node.is_closing() {
+            return Err(CloseReason::ServerClosing);
+        }
+        let permit = node.admit(&app)?;
+        let place = node.gate().connect(client, &settings.limits);
+        let place = place.ok_or(CloseReason::AddressOverCapacity)?;
+        Ok(Admission { app, permit, place })
+    });
     if let Err(reason) = &admission {
-        tracing::info!(
+        log_refusal!(
+            node.gate().may_log(client, &settings.limits),
             code = reason.code(),
+            app = app_id,
             path = uri.path(),
-            origin = header_text(request.headers(), header::ORIGIN),
-            peer = request.peer_addr().map(tracing::field::display),
+            origin = origin(request),
+            peer = %client,
             "refused a connection: {}",
             reason.message()
         );
+        let caller = caller(client, request);
+        node.observe()
+            .refused_connection(&caller, app_id.as_deref(), *reason);
     }
     admission
 }
 
-fn check_app(
-    node: &Node,
-    app: &App,
-    request: &Request,
-    listener: Listener,
-) -> Result<(), CloseReason> {
+fn check_app(node: &Node, app: &App, request: &Request) -> Result<(), CloseReason> {
     if !app.enabled {
         return Err(CloseReason::AppDisabled);
     }
-    let is_tls = listener.is_tls || is_forwarded_tls(node, request);
+    let is_tls = peer(request).is_tls || is_forwarded_tls(node, request);
     if app.require_tls && !is_tls {
         return Err(CloseReason::TlsOnly);
     }
     if !is_protocol_supported(request.uri().query().unwrap_or_default()) {
         return Err(CloseReason::UnsupportedProtocol);
     }
-    if !app.allows_origin(header_text(request.headers(), header::ORIGIN)) {
+    if !app.allows_origin(origin(request)) {
         return Err(CloseReason::OriginNotAllowed);
     }
     Ok(())
+}
+
+/// What the client says it is a page of; nothing readable is not the same as nothing (C-9).
+fn origin(request: &Request) -> Option<&str> {
+    let origin = request.headers().get(header::ORIGIN)?;
+    Some(origin.to_str().unwrap_or_default())
 }
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -245,13 +318,7 @@ fn header_text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 /// Whether a proxy that is trusted says that the client speaks TLS to it (C-8). Getting this wrong would send pusher-js
 /// into an endless loop of reconnects.
 fn is_forwarded_tls(node: &Node, request: &Request) -> bool {
-    let is_trusted = |ip: IpAddr| {
-        let settings = node.settings();
-        let proxies = &settings.server.trusted_proxies;
-        proxies.iter().any(|network| network.contains(&ip))
-    };
-    let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    if !peer.is_some_and(is_trusted) {
+    if !peer(request).is_trusted(&node.settings().server.trusted_proxies) {
         return false;
     }
     header_text(
@@ -300,6 +367,7 @@ fn open<T: Transport + 'static>(
     node: Arc<Node>,
     hub: Rc<Hub>,
     admission: Result<Admission, CloseReason>,
+    caller: &Caller<'_>,
     io: T,
     early: BytesMut,
     greeting: Bytes,
@@ -313,21 +381,31 @@ fn open<T: Transport + 'static>(
         app.limits.message_bytes_max
     });
     let outbox_bytes_max = node.settings().socket.outbox_bytes_max;
+    let metrics = &node.observe().metrics;
+    let metrics = match app {
+        Some(app) => metrics.app(&app.id).on(hub.worker().0),
+        None => metrics.strangers().on(hub.worker().0),
+    };
+    let socket_id = random_socket_id();
     let link = Link::new(
         io,
-        random_socket_id(),
+        socket_id,
         app.map(|app| app.index),
         keep_alive,
         outbox_bytes_max,
         hub.now_s(),
+        metrics,
     );
     link.push_raw(greeting);
     let key = hub.add(link.clone());
     let (session, held) = match admission {
-        Ok(Admission { app, permit }) => {
-            let session = Session::open(node, hub.clone(), link.clone(), key, app);
-            let permit: Box<dyn std::any::Any> = Box::new(permit);
-            (Some(session), Some(permit))
+        Ok(Admission { app, permit, place }) => {
+            link.metrics().opened.add(1);
+            let attendance = Attendance::begin(permit, place, app.clone(), socket_id, caller);
+            let held: Box<dyn Held> = Box::new(attendance);
+            let client = caller.client;
+            let session = Session::open(node, hub.clone(), link.clone(), key, app, client);
+            (Some(session), Some(held))
         }
         Err(reason) => {
             link.close(reason);

@@ -1,7 +1,13 @@
 //! An echo server on the real socket path: actix's listener and upgrade, our connection task, hub, link and frame code.
 //! Only what is talked differs from the real server.
 
-use std::{net::SocketAddr, rc::Rc, sync::mpsc, task::Poll, thread};
+use std::{
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, mpsc},
+    task::Poll,
+    thread,
+};
 
 use actix_codec::{Encoder, Framed};
 use actix_http::{HttpService, Request, Response, body::BodySize, h1, ws};
@@ -94,6 +100,7 @@ async fn upgrade(
         keep_alive,
         OUTBOX_BYTES_MAX,
         hub.now_s(),
+        Arc::default(),
     );
     link.push_raw(parts.write_buf.freeze());
     let key = hub.add(link.clone());
@@ -120,6 +127,7 @@ fn hub() -> Rc<Hub> {
                 write_timeout_s: 30,
                 close_timeout_s: 5,
             },
+            Arc::default(),
         );
         actix_rt::spawn(ticker::run(hub.clone()));
         Some(hub)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the client tests need and is missing: Node packages, a Python environment, Chromium.
+# Installs what the client tests need and is missing: Node packages, a Python environment, Chromium, proxies.
 # Says nothing when everything is there. Uses apt-get on Debian, as root or through sudo.
 set -eu
 cd "$(dirname "$0")"
@@ -16,8 +16,8 @@ quietly() {
   fi
 }
 
-# debian PACKAGE…: installs Debian packages, or says what to install.
-debian() {
+# privileges PACKAGE…: finds out how to become root, or says what to install.
+privileges() {
   if [ "$(id -u)" -eq 0 ]; then
     as_root=
   elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
@@ -29,8 +29,33 @@ debian() {
     echo "Please install $* (on Debian: apt-get install $*), then run this again." >&2
     exit 1
   fi
+}
+
+# debian PACKAGE…: installs Debian packages, or says what to install.
+debian() {
+  privileges "$@"
   quietly $as_root apt-get update
   quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+}
+
+# proxies PACKAGE…: the same for web servers, which Debian would start at once and at each boot; the tests start their own.
+proxies() {
+  privileges "$@"
+  policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    trap 'rm -f "$log"; $as_root rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod +x "$policy"
+    debian "$@"
+    $as_root rm -f "$policy"
+  else
+    debian "$@"
+  fi
+  command -v systemctl >/dev/null || return 0
+  for package in "$@"; do
+    # apache2-bin holds no service
+    [ "$package" = apache2-bin ] || quietly $as_root systemctl --quiet disable "$package.service"
+  done
 }
 
 command -v node >/dev/null && command -v npm >/dev/null || debian nodejs npm
@@ -51,3 +76,11 @@ if ! cmp -s requirements.txt .venv/installed-requirements; then
 fi
 
 [ -x "${CHROMIUM:-/usr/bin/chromium}" ] || debian chromium
+
+command -v openssl >/dev/null || debian openssl
+missing=
+for proxy in nginx:nginx haproxy:haproxy apache2:apache2-bin caddy:caddy; do
+  # They are in /usr/sbin, which is not on everybody's path.
+  PATH="$PATH:/usr/sbin" command -v "${proxy%:*}" >/dev/null || missing="$missing ${proxy#*:}"
+done
+[ -z "$missing" ] || proxies $missing

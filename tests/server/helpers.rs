@@ -24,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Server {
     pub addr: SocketAddr,
     pub node: Arc<Node>,
+    /// where the admin listener is, if the settings name a port for it
+    #[allow(dead_code, reason = "only tests of that listener need it")]
+    pub admin: Option<SocketAddr>,
     stop: Option<oneshot::Sender<Stop>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -50,13 +53,18 @@ impl Server {
         settings.server.port = 0;
         // Two, whatever the machine has: enough for what crosses workers.
         settings.server.workers = 2;
+        settings.admin.enabled &= settings.admin.is_port_chosen;
         let (started, running) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
                 let running = server::start(settings, 10_000).expect("a free port");
                 started
-                    .send((running.address, running.node.clone()))
+                    .send((
+                        running.address,
+                        running.node.clone(),
+                        running.admin.as_ref().map(|admin| admin.address),
+                    ))
                     .expect("the test waits");
                 if let Ok(Stop::AfterDraining) = stopped.await {
                     running.drained().await;
@@ -64,10 +72,11 @@ impl Server {
                 running.stop().await.expect("a clean stop");
             });
         });
-        let (addr, node) = running.recv().expect("a running server");
+        let (addr, node, admin) = running.recv().expect("a running server");
         Server {
             addr,
             node,
+            admin,
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -8,5 +8,5 @@ mod delivery;
 mod keepalive;
 mod messages;
 mod presence;
-mod raw;
+pub mod raw;
 mod subscribe;

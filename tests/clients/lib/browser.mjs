@@ -19,13 +19,16 @@ export function launchBrowser() {
   return chromium.launch({ executablePath, headless: true, args: FLAGS });
 }
 
-/** A tab with the test page, where Echo connects to `server` as `user`. */
+/**
+ * A tab with the test page, where Echo connects to `server` as `user`. `server` is anything with app, host and port; one
+ * that speaks TLS says `tls`, one below a path `path`.
+ */
 export async function openTab(browserContext, server, backend, { echo, broadcaster, user = 'ann' }) {
   const page = await browserContext.newPage();
   const faults = [];
   page.on('pageerror', (error) => faults.push(String(error)));
-  const { app, host, port } = server;
-  const query = new URLSearchParams({ echo, broadcaster, user, key: app.key, host, port });
+  const { app, host, port, tls = false, path = '' } = server;
+  const query = new URLSearchParams({ echo, broadcaster, user, key: app.key, host, port, tls, path });
   await page.goto(`${backend.url}/?${query}`);
   await until(
     () => page.evaluate(() => 'page' in window),

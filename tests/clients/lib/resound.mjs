@@ -26,7 +26,7 @@ export function binary() {
 }
 
 /** A port below the range the kernel hands out itself, so that no outgoing connection takes it between stop and restart. */
-async function freePort() {
+export async function freePort() {
   for (;;) {
     const port = 15_000 + Math.floor(Math.random() * 15_000);
     const probe = net.createServer();
@@ -38,11 +38,16 @@ async function freePort() {
   }
 }
 
-/** Starts a server of its own for one test; `env` adds settings, `app` replaces the credentials, `config` is a settings file's text. */
-export async function startResound({ app = APP, env = {}, config = '' } = {}) {
+/**
+ * Starts a server of its own for one test; `env` adds settings, `app` replaces the credentials, `config` is a settings file's text.
+ * `aside`: with a second, plain port that tells whether it is up, where the first takes more than HTTP.
+ */
+export async function startResound({ app = APP, env = {}, config = '', aside = false } = {}) {
   const file = binary();
   for (let attempt = 1; ; attempt++) {
-    const server = new Resound(file, app, env, config, await freePort());
+    const plainPort = aside ? await freePort() : undefined;
+    const all = aside ? { ...env, RESOUND_SERVER_PLAIN_PORT: String(plainPort) } : env;
+    const server = new Resound(file, app, all, config, await freePort(), plainPort);
     try {
       await server.start();
       return server;
@@ -54,13 +59,14 @@ export async function startResound({ app = APP, env = {}, config = '' } = {}) {
 }
 
 class Resound {
-  constructor(file, app, env, config, port) {
+  constructor(file, app, env, config, port, plainPort = port) {
     this.file = file;
     this.app = app;
     this.env = env;
     this.config = config;
     this.host = '127.0.0.1';
     this.port = port;
+    this.plainPort = plainPort;
     this.log = '';
   }
 
@@ -104,7 +110,7 @@ class Resound {
     await until(
       async () => {
         if (this.exited) throw new Error(`the server ended at start:\n${this.log}`);
-        return (await status(`${this.url}/up`)) === 200;
+        return (await status(`http://${this.host}:${this.plainPort}/up`)) === 200;
       },
       () => `the server answers /up; it said:\n${this.log}`,
     );

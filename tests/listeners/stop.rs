@@ -1,0 +1,287 @@
+//! The end: its pace, its deadline, and what a second signal and a successor make of it.
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::future::join_all;
+use resound::server::limits;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    helpers::{PATIENCE, Server, eventually, free_listener},
+    peer::{Socket, answer, ok, rest, send, tcp},
+    process::{Process, Start},
+};
+
+const HANDSHAKE: &[u8] = b"GET /app/key7?protocol=7 HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes
+        .windows(text.len())
+        .any(|part| part == text.as_bytes())
+}
+
+/// Reads until all of `text` has come; `false` if the connection ends first.
+async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, text: &str) -> bool {
+    while !has(bytes, text) {
+        let read = tokio::time::timeout(PATIENCE, stream.read_buf(bytes)).await;
+        if !matches!(read.expect("in time"), Ok(1..)) {
+            return false;
+        }
+    }
+    true
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c34_five_thousand_sockets_are_closed_at_the_set_rate() {
+    const SOCKETS: usize = 5_000;
+    const RATE: usize = 2_500;
+    limits::raise_file_limit();
+    let mut server = Server::start(&format!(
+        "[server]\ndrain_s = 0\ndrain_rate_per_s = {RATE}\nhandshake_timeout_s = 60\n[app_defaults]\nping_interval_s = 3600"
+    ));
+    let mut sockets = Vec::with_capacity(SOCKETS);
+    while sockets.len() < SOCKETS {
+        let some = join_all((0..100).map(async |_| {
+            let mut stream = TcpStream::connect(server.address)
+                .await
+                .expect("a connection");
+            stream.write_all(HANDSHAKE).await.expect("sent");
+            let mut bytes = Vec::new();
+            assert!(read_until(&mut stream, &mut bytes, "connection_established").await);
+            stream
+        }))
+        .await;
+        sockets.extend(some);
+    }
+    assert_eq!(server.node.connections(), SOCKETS);
+
+    let closed = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = sockets
+        .into_iter()
+        .map(|mut stream| {
+            let closed = closed.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                let is_told = read_until(&mut stream, &mut bytes, "\"code\":4200").await;
+                closed.fetch_add(1, Ordering::Relaxed);
+                is_told
+            })
+        })
+        .collect();
+    let began = Instant::now();
+    server.drain();
+    // Whatever is late only makes fewer of them.
+    let slack = 2 * RATE / 50 + RATE / 20;
+    while closed.load(Ordering::Relaxed) < SOCKETS {
+        let count = closed.load(Ordering::Relaxed);
+        let allowed = (began.elapsed().as_secs_f64() * RATE as f64) as usize + slack;
+        assert!(count <= allowed, "{count} closed, {allowed} allowed");
+        assert!(began.elapsed() < PATIENCE, "only {count} are closed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let told = join_all(tasks).await;
+    assert!(told.into_iter().all(|told| told.expect("no panic")));
+    eventually("it has stopped", || server.has_ended()).await;
+}
+
+/// The load balancer sees it before anybody is closed.
+#[tokio::test]
+async fn readiness_fails_before_sockets_are_closed() {
+    let mut server = Server::start("[server]\ndrain_delay_s = 4\ndrain_s = 0");
+    let mut socket = Socket::on_room(tcp(server.address).await).await;
+    let mut probe = tcp(server.address).await;
+    let request = "GET /ready HTTP/1.1\r\nHost: test\r\n\r\n";
+    send(&mut probe, request).await;
+    ok(&mut probe).await;
+    let began = Instant::now();
+    server.drain();
+    eventually("it drains", || server.node.is_draining()).await;
+    send(&mut probe, request).await;
+    let (head, _) = answer(&mut probe).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    // newcomers are welcome meanwhile
+    let mut late = Socket::on_room(tcp(server.address).await).await;
+    assert!(!server.node.is_closing());
+    assert_eq!(socket.closed().await, Some(4200));
+    assert_eq!(late.closed().await, Some(4200));
+    assert!(began.elapsed() >= Duration::from_secs(4));
+}
+
+#[tokio::test]
+async fn what_is_open_at_the_deadline_is_cut() {
+    let settings = "[server]\ndrain_rate_per_s = 1\ndrain_deadline_s = 1";
+    let mut server = Server::start(settings);
+    let mut sockets = Vec::new();
+    for _ in 0..30 {
+        sockets.push(Socket::on_room(tcp(server.address).await).await);
+    }
+    server.drain();
+    let codes = join_all(sockets.iter_mut().map(Socket::closed)).await;
+    let told = codes.iter().filter(|code| **code == Some(4200)).count();
+    assert!((1..30).contains(&told), "{told} were told");
+    eventually("it has stopped", || server.has_ended()).await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    for during_delay in [true, false] {
+        let settings = match during_delay {
+            true => "[server]\ndrain_delay_s = 3600",
+            false => "[server]\ndrain_rate_per_s = 1\ndrain_deadline_s = 7200",
+        };
+        let (mut process, address) = Process::listening(Start {
+            settings,
+            ..Start::default()
+        });
+        let mut sockets = Vec::new();
+        for _ in 0..50 {
+            sockets.push(Socket::on_room(tcp(address).await).await);
+        }
+        process.signal("TERM");
+        process.wait_for("stopping on SIGTERM: closing 50 connections");
+        assert!(!process.has_ended());
+        process.signal("INT");
+        process.wait_for("stopping at once on SIGINT");
+        assert!(process.ended().success());
+    }
+}
+
+#[tokio::test]
+async fn the_unix_socket_is_removed_at_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("resound.sock");
+    let settings = format!("[server]\nunix_socket = '{}'", path.display());
+    let (mut process, _) = Process::listening(Start {
+        settings: &settings,
+        ..Start::default()
+    });
+    assert!(path.exists());
+    process.signal("TERM");
+    assert!(process.ended().success());
+    assert!(!path.exists());
+}
+
+/// One connection, from connect to an answer: `true` if it is served, which being sent on to the successor is.
+async fn visit(address: std::net::SocketAddr) -> Result<(), String> {
+    let mut stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("refused: {error}"))?;
+    stream
+        .write_all(HANDSHAKE)
+        .await
+        .map_err(|error| format!("dropped: {error}"))?;
+    let mut bytes = Vec::new();
+    if !read_until(&mut stream, &mut bytes, "\r\n\r\n").await {
+        return Err("closed without an answer".to_owned());
+    }
+    if !bytes.starts_with(b"HTTP/1.1 101 ") {
+        return Err(String::from_utf8_lossy(&bytes).into_owned());
+    }
+    if !read_until(&mut stream, &mut bytes, "\"event\":\"pusher").await {
+        return Err("closed after the handshake".to_owned());
+    }
+    Ok(())
+}
+
+/// The socket is held by somebody else: a restart refuses no connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_with_an_inherited_socket_refuses_nobody() {
+    let listener = free_listener();
+    let address = listener.local_addr().expect("an address");
+    let start = || {
+        let process = Start {
+            settings: "[server]\ndrain_s = 1",
+            listener: Some(&listener),
+            ..Start::default()
+        }
+        .run();
+        process.wait_for("listening on");
+        process
+    };
+    let mut current = start();
+    let mut staying = Socket::on_room(tcp(address).await).await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let served = Arc::new(AtomicUsize::new(0));
+    let visitors: Vec<_> = (0..8)
+        .map(|_| {
+            let (is_over, served) = (is_over.clone(), served.clone());
+            tokio::spawn(async move {
+                let mut failures = Vec::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    match visit(address).await {
+                        Ok(()) => {
+                            served.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Err(failure) => failures.push(failure),
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                failures
+            })
+        })
+        .collect();
+    let more = async |count: usize| {
+        let goal = served.load(Ordering::Relaxed) + count;
+        eventually("more visits", || served.load(Ordering::Relaxed) >= goal).await;
+    };
+    more(100).await;
+    for _ in 0..3 {
+        current.signal("TERM");
+        assert_eq!(staying.closed().await, Some(4200));
+        assert!(tokio::task::block_in_place(|| current.ended()).success());
+        current = tokio::task::block_in_place(start);
+        staying = Socket::on_room(tcp(address).await).await;
+        more(100).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let failures: Vec<String> = join_all(visitors)
+        .await
+        .into_iter()
+        .flat_map(|failures| failures.expect("no panic"))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} failed: {:?}",
+        failures.len(),
+        failures.first()
+    );
+}
+
+/// Without a successor newcomers are told to go away at once.
+#[tokio::test]
+async fn c34_our_own_listener_refuses_newcomers() {
+    let settings = "[server]\ndrain_rate_per_s = 1\ndrain_deadline_s = 7200";
+    let (process, address) = Process::listening(Start {
+        settings,
+        ..Start::default()
+    });
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        sockets.push(Socket::on_room(tcp(address).await).await);
+    }
+    process.signal("TERM");
+    process.wait_for("stopping on SIGTERM");
+    let mut probe = tcp(address).await;
+    loop {
+        let mut late = tcp(address).await;
+        send(&mut late, HANDSHAKE).await;
+        send(&mut probe, "GET /live HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        ok(&mut probe).await;
+        let mut bytes = [0; 12];
+        late.read_exact(&mut bytes).await.expect("an answer");
+        if &bytes == b"HTTP/1.1 503" {
+            let told = rest(&mut late).await;
+            assert!(told.contains("The server is shutting down"), "{told}");
+            return;
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! The tools that ask a server, against the real one and against servers and proxies that are set up wrongly.
+mod commands;
+mod doctor;
+mod fakes;
+// what the server's own tests need besides isn't used here
+#[allow(dead_code)]
+#[path = "../server/helpers.rs"]
+mod helpers;
