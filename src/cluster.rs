@@ -7,9 +7,11 @@
 mod channel;
 pub mod connection;
 pub mod core;
+pub mod driver;
 mod keys;
 #[cfg(test)]
 mod model;
+mod nodes;
 #[cfg(test)]
 mod real;
 mod scripts;

@@ -208,6 +208,15 @@ impl Core {
         }
     }
 
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether anything is known of the channel.
+    pub fn knows(&self, channel: &ChannelKey) -> bool {
+        self.channels.contains_key(channel)
+    }
+
     pub fn is_up(&self) -> bool {
         self.is_up
     }

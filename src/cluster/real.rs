@@ -1,10 +1,10 @@
 //! The scripts on a real Redis, compared with the model that the simulation runs on. Needs `redis-server`.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -13,17 +13,18 @@ use redis::{Pipeline, Value};
 use tokio::sync::mpsc;
 
 use super::{
-    channel::{What, member_text, parse_member},
+    channel::{What, parse_member},
     connection::{Connection, Patience, Push, Servers},
-    core::{Answer, Call, Event},
+    core::{Answer, Ask, Call, Event, Happening, Ticket},
+    driver::{ClusterSettings, Driver, Node, Request, add, answer},
     keys::{ChannelKeys, Keys},
     model::{Redis as Model, Told},
-    scripts::{Holding, Joined, Left, Member as ScriptMember, Published, Registered, Scripts},
-    wire::{Kind, Message, event_head},
+    scripts::{Joined, Left, Published, Registered, Scripts},
+    wire::{Kind, Message},
 };
 use crate::{
     frame::Frame,
-    hub::inbox::ChannelKey,
+    hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},
 };
 
@@ -98,12 +99,12 @@ impl Real {
     async fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> Answer {
         let names = self.names(key);
         let mut pipe = Pipeline::new();
-        add(&self.scripts, &mut pipe, &names, node, call);
+        add(&self.scripts, &mut pipe, &names, node, node, call);
         let mut answers = self.connection.call(&mut pipe).await.expect("answers");
         let value = answers
             .remove(0)
             .unwrap_or_else(|error| panic!("{call:?}: {error}"));
-        answer(call, &value)
+        answer(call, &value).expect("an answer")
     }
 
     /// The next message of the topic.
@@ -115,69 +116,6 @@ impl Real {
                 understood(&message)
             }
             Push::Lost => panic!("the connection is lost"),
-        }
-    }
-}
-
-fn add(scripts: &Scripts, pipe: &mut Pipeline, names: &ChannelKeys, node: &str, call: &Call) {
-    match call {
-        Call::Join {
-            member,
-            members_max,
-            tell_count,
-            list,
-        } => {
-            let text = member.as_deref().map(member_text);
-            let member = member.as_deref().zip(text.as_deref());
-            let member = member.map(|(member, text)| ScriptMember {
-                user_id: &member.user_id,
-                text,
-            });
-            scripts.join(pipe, names, node, member, *members_max, *tell_count, *list);
-        }
-        Call::Leave {
-            user_id,
-            tell_count,
-        } => scripts.leave(pipe, names, node, user_id.as_deref(), *tell_count),
-        Call::Publish { number, event } => {
-            let head = event_head(node, *number, event.except);
-            scripts.publish(pipe, names, &head, &event.text(), None);
-        }
-        Call::Register {
-            subscriptions,
-            seen,
-            members,
-            tell_count,
-        } => {
-            let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
-            let members: Vec<(ScriptMember<'_>, u32)> = members
-                .iter()
-                .zip(&texts)
-                .map(|((member, count), text)| {
-                    let member = ScriptMember {
-                        user_id: &member.user_id,
-                        text,
-                    };
-                    (member, *count)
-                })
-                .collect();
-            let holding = Holding {
-                subscriptions: *subscriptions,
-                seen: *seen,
-                members: &members,
-            };
-            scripts.register(pipe, names, node, holding, *tell_count);
-        }
-    }
-}
-
-fn answer(call: &Call, value: &Value) -> Answer {
-    match call {
-        Call::Join { .. } => Answer::Joined(Joined::from_value(value).expect("joined")),
-        Call::Leave { .. } => Answer::Left(Left::from_value(value).expect("left")),
-        Call::Publish { .. } => Answer::Published(Published::from_value(value).expect("published")),
-        Call::Register { .. } => {
-            Answer::Registered(Registered::from_value(value).expect("registered"))
         }
     }
 }
@@ -358,4 +296,307 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         found.sort();
         assert_eq!(found, expected, "step {step}: {call:?}");
     }
+}
+
+/// A client of a node, and what it sees.
+struct Client {
+    user: Arc<str>,
+    since: u64,
+    members: BTreeSet<Arc<str>>,
+    /// texts of events
+    events: Vec<String>,
+    wrongs: Vec<String>,
+}
+
+#[derive(Default)]
+struct Clients {
+    waiting: BTreeMap<u64, Arc<str>>,
+    here: BTreeMap<u64, Client>,
+    happened: Vec<Happening>,
+    missed: u64,
+    ups: usize,
+    downs: usize,
+}
+
+/// The clients of a node, all on one worker.
+#[derive(Clone, Default)]
+struct TestNode(Arc<Mutex<Clients>>);
+
+impl TestNode {
+    fn look<T>(&self, see: impl FnOnce(&mut Clients) -> T) -> T {
+        see(&mut self.0.lock().expect("no test has panicked"))
+    }
+}
+
+impl Node for TestNode {
+    fn tell(
+        &mut self,
+        _: &ChannelKey,
+        _: &[WorkerId],
+        position: u64,
+        what: &What,
+        _: Option<Instant>,
+    ) {
+        self.look(|clients| {
+            let those = clients.here.values_mut().filter(|c| c.since < position);
+            for client in those {
+                match what {
+                    What::Event(event) => client.events.push(event.text()),
+                    What::MemberAdded(member) => {
+                        if !client.members.insert(member.user_id.clone()) {
+                            client
+                                .wrongs
+                                .push(format!("{} added twice", member.user_id));
+                        }
+                    }
+                    What::MemberRemoved(id) => {
+                        if !client.members.remove(id) {
+                            client.wrongs.push(format!("{id} removed, but not there"));
+                        }
+                    }
+                    What::Count(_) | What::Nothing => {}
+                }
+            }
+        });
+    }
+
+    fn joined(&mut self, ticket: Ticket, _: &ChannelKey, since: u64, members: Vec<Arc<Member>>) {
+        self.look(|clients| {
+            let user = clients
+                .waiting
+                .remove(&ticket.0)
+                .expect("somebody who waits");
+            let client = Client {
+                user,
+                since,
+                members: members
+                    .iter()
+                    .map(|member| member.user_id.clone())
+                    .collect(),
+                events: Vec::new(),
+                wrongs: Vec::new(),
+            };
+            clients.here.insert(ticket.0, client);
+        });
+    }
+
+    fn full(&mut self, _: Ticket) {}
+
+    fn published(&mut self, _: Ticket, _: u32) {}
+
+    fn happened(&mut self, _: &ChannelKey, happening: Happening) {
+        self.look(|clients| clients.happened.push(happening));
+    }
+
+    fn missed(&mut self, events: u64) {
+        self.look(|clients| clients.missed += events);
+    }
+
+    fn link(&mut self, is_up: bool) {
+        self.look(|clients| match is_up {
+            true => clients.ups += 1,
+            false => clients.downs += 1,
+        });
+    }
+}
+
+/// A driver at work, with its clients.
+struct Running {
+    node: TestNode,
+    requests: mpsc::UnboundedSender<Request>,
+    task: tokio::task::JoinHandle<()>,
+    tickets: u64,
+}
+
+impl Running {
+    fn start(server: &RedisServer) -> Running {
+        let node = TestNode::default();
+        let settings = ClusterSettings {
+            servers: Servers::One(format!("redis://{}", server.address)),
+            prefix: "test".to_owned(),
+            patience: Patience {
+                connect: Duration::from_secs(5),
+                answer: Duration::from_secs(5),
+            },
+            heartbeat: Duration::from_millis(100),
+            backlog_bytes_max: 1 << 20,
+            retry: Duration::from_millis(20),
+        };
+        let (requests, receiver) = mpsc::unbounded_channel();
+        let driver = Driver::new(settings, node.clone());
+        Running {
+            node,
+            requests,
+            task: tokio::spawn(driver.run(receiver)),
+            tickets: 0,
+        }
+    }
+
+    fn ask(&self, ask: Ask) {
+        let request = Request {
+            channel: key(),
+            app_id: "7".into(),
+            ask,
+        };
+        self.requests.send(request).expect("a driver");
+    }
+
+    fn join(&mut self, user: &str) {
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let member = Arc::new(Member {
+            user_id: user.into(),
+            user_info: "{}".into(),
+        });
+        let user = member.user_id.clone();
+        self.node
+            .look(|clients| clients.waiting.insert(ticket, user));
+        self.ask(Ask::Join {
+            worker: WorkerId(0),
+            ticket: Ticket(ticket),
+            member: Some(member),
+            members_max: 0,
+            tell_count: false,
+        });
+    }
+
+    /// One who is here leaves; `false` if nobody is.
+    fn leave_one(&self) -> bool {
+        let gone = self.node.look(|clients| clients.here.pop_first());
+        let Some((_, client)) = gone else {
+            return false;
+        };
+        assert_eq!(client.wrongs, Vec::<String>::new());
+        self.ask(Ask::Leave {
+            worker: WorkerId(0),
+            user_id: Some(client.user),
+            tell_count: false,
+        });
+        true
+    }
+
+    fn publish(&self, text: &str) {
+        self.ask(Ask::Publish {
+            ticket: None,
+            event: Arc::new(Event {
+                frame: Frame::text(text),
+                except: None,
+                kept: None,
+            }),
+        });
+    }
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Everybody sees the same members: those that are there.
+async fn all_agree(nodes: &[&Running]) {
+    eventually("everybody is let in and sees the same", || {
+        let mut truth: BTreeSet<Arc<str>> = BTreeSet::new();
+        let mut is_settled = true;
+        for node in nodes {
+            node.node.look(|clients| {
+                is_settled &= clients.waiting.is_empty();
+                truth.extend(clients.here.values().map(|client| client.user.clone()));
+            });
+        }
+        is_settled
+            && nodes.iter().all(|node| {
+                node.node.look(|clients| {
+                    let mut all = clients.here.values();
+                    all.all(|client| client.members == truth && client.wrongs.is_empty())
+                })
+            })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_nodes_share_members_and_events() {
+    let server = RedisServer::start();
+    let (mut a, mut b) = (Running::start(&server), Running::start(&server));
+    a.join("ann");
+    b.join("bob");
+    b.join("ann");
+    all_agree(&[&a, &b]).await;
+    for number in 0..100 {
+        a.publish(&number.to_string());
+    }
+    let expected: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for node in [&a, &b] {
+        eventually("all events, in order", || {
+            node.node
+                .look(|clients| clients.here.values().all(|c| c.events == expected))
+        })
+        .await;
+    }
+    // ann stays by her other connection
+    a.leave_one();
+    all_agree(&[&a, &b]).await;
+    let happened = [&a, &b].map(|node| node.node.look(|c| c.happened.clone()));
+    let count = |wanted: &Happening| happened.iter().flatten().filter(|h| *h == wanted).count();
+    assert_eq!(count(&Happening::Occupied), 1);
+    assert_eq!(count(&Happening::MemberAdded("ann".into())), 1);
+    assert_eq!(count(&Happening::MemberRemoved("ann".into())), 0);
+}
+
+#[tokio::test]
+async fn cut_connections_and_dead_nodes_leave_no_trace() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(format!("redis://{}", server.address)).expect("a URL");
+    let mut admin = client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("a connection");
+    let mut nodes: Vec<Running> = (0..3).map(|_| Running::start(&server)).collect();
+    let mut random = SmallRng::seed_from_u64(9);
+    for round in 0..400 {
+        let at = random.random_range(0..nodes.len());
+        let node = &mut nodes[at];
+        match random.random_range(0..10) {
+            0..4 => node.join(&format!("user {}", random.random_range(0..5))),
+            4..7 => {
+                node.leave_one();
+            }
+            _ => node.publish(&format!("{at} {round}")),
+        }
+        if round % 80 == 40 {
+            let killed: redis::RedisResult<i64> = redis::cmd("CLIENT")
+                .arg(&["KILL", "SKIPME", "yes"])
+                .query_async(&mut admin)
+                .await;
+            killed.expect("killed");
+        }
+        if round % 7 == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+    all_agree(&nodes.iter().collect::<Vec<_>>()).await;
+    // one dies without a word: the others clean up after it
+    let dead = nodes.remove(0);
+    dead.task.abort();
+    all_agree(&nodes.iter().collect::<Vec<_>>()).await;
+    for node in &nodes {
+        while node.leave_one() {}
+    }
+    let mut keys: Vec<String> = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        keys = redis::cmd("KEYS")
+            .arg("*")
+            .query_async(&mut admin)
+            .await
+            .expect("keys");
+        if keys == ["test:nodes"] {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("left over: {keys:?}");
 }
