@@ -23,7 +23,7 @@ use rustc_hash::FxBuildHasher;
 use slab::Slab;
 
 use self::{
-    inbox::{ChannelKey, Command, Commands, Position, WorkerId},
+    inbox::{Admission, ChannelKey, Command, Commands, Letter, Position, WorkerId},
     link::{Link, Phase},
     ticker::{Due, Limits},
 };
@@ -70,6 +70,8 @@ pub struct Hub {
     /// flushes follows every 256 commands, there are never many more than touched sockets.
     unmeasured: RefCell<VecDeque<(u64, Instant)>>,
     metrics: Arc<WorkerMetrics>,
+    /// for conversations that haven't been polled since
+    letters: RefCell<HashMap<SocketKey, Vec<Letter>>>,
     /// connections that wait with reading until the inboxes have room
     parked: RefCell<Vec<Waker>>,
 }
@@ -88,6 +90,7 @@ impl Hub {
             flushed: Cell::new(0),
             unmeasured: RefCell::default(),
             metrics,
+            letters: RefCell::default(),
             parked: RefCell::default(),
         })
     }
@@ -111,6 +114,47 @@ impl Hub {
         if sockets.contains(socket.0) {
             sockets.remove(socket.0);
         }
+        drop(sockets);
+        // Dropped outside the borrow: a letter may lead to something.
+        let unread = self.letters.borrow_mut().remove(&socket);
+        drop(unread);
+    }
+
+    /// What came for the socket's conversation.
+    pub fn take_letters(&self, socket: SocketKey) -> Vec<Letter> {
+        let mut letters = self.letters.borrow_mut();
+        if letters.is_empty() {
+            return Vec::new();
+        }
+        letters.remove(&socket).unwrap_or_default()
+    }
+
+    /// Subscribes a socket that has waited for it. If it is gone or closing, its letter goes unread.
+    fn admit(&self, admission: Admission) {
+        let Admission {
+            socket,
+            socket_id,
+            channel,
+            frames,
+            letter,
+        } = admission;
+        let link = self.sockets.borrow().get(socket.0).cloned();
+        let link = link.filter(|link| link.socket_id() == socket_id && link.phase() == Phase::Open);
+        let Some(link) = link else {
+            return;
+        };
+        if let Some((channel, since)) = channel {
+            self.subscribe(channel, socket, since);
+        }
+        for frame in &frames {
+            link.push(frame);
+        }
+        self.letters
+            .borrow_mut()
+            .entry(socket)
+            .or_default()
+            .push(letter);
+        link.wake();
     }
 
     /// From now on the socket gets what is published after `since`.
@@ -356,6 +400,10 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             position,
             reason,
         } => hub.close(&channel, position, reason),
+        Command::Admit(admission) => {
+            hub.admit(*admission);
+            1
+        }
         Command::CloseApp { app, reason } => hub.close_app(app, reason),
         Command::Drain { over } => {
             let hub = hub.clone();

@@ -158,6 +158,8 @@ pub enum Output {
     Happened(ChannelKey, Happening),
     /// events of other nodes were missed
     Missed(u64),
+    /// nothing is known of the channel any more
+    Forgotten(ChannelKey),
 }
 
 /// What webhooks tell.
@@ -328,6 +330,7 @@ impl Core {
                 out.push(Output::Unsubscribe(key.clone()));
             }
             self.channels.remove(key);
+            out.push(Output::Forgotten(key.clone()));
         }
     }
 

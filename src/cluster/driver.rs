@@ -46,6 +46,9 @@ pub struct ClusterSettings {
 
 /// Whom a node serves: what the [`Core`] says is for somebody is given to it.
 pub trait Node: Send + 'static {
+    /// Who waits for the answer to an ask.
+    type Waiter: Send;
+
     /// To the subscribers on these workers that joined before `position`.
     fn tell(
         &mut self,
@@ -57,25 +60,26 @@ pub trait Node: Send + 'static {
     );
     fn joined(
         &mut self,
-        ticket: Ticket,
+        waiter: Self::Waiter,
         channel: &ChannelKey,
         since: u64,
         members: Vec<Arc<crate::protocol::presence::Member>>,
     );
-    fn full(&mut self, ticket: Ticket);
-    fn published(&mut self, ticket: Ticket, subscriptions: u32);
+    fn full(&mut self, waiter: Self::Waiter);
+    fn published(&mut self, waiter: Self::Waiter, subscriptions: u32);
     fn happened(&mut self, channel: &ChannelKey, happening: Happening);
     fn missed(&mut self, events: u64);
     /// Redis is there, or away
     fn link(&mut self, is_up: bool);
 }
 
-/// What is asked of the driver.
+/// What is asked of the driver. The ask's ticket is the driver's to give.
 #[derive(Debug)]
-pub struct Request {
+pub struct Request<W> {
     pub channel: ChannelKey,
     pub app_id: Arc<str>,
     pub ask: Ask,
+    pub waiter: Option<W>,
 }
 
 /// A part of the work that Redis is at.
@@ -90,13 +94,14 @@ enum Done {
 type Work = Pin<Box<dyn Future<Output = (u64, Done)> + Send>>;
 
 /// A change of what is listened to.
-enum Topic {
-    Listen(ChannelKey),
-    Ignore(ChannelKey),
+struct Topic {
+    channel: ChannelKey,
+    names: Names,
+    listens: bool,
 }
 
 /// See the module's documentation.
-pub struct Driver<N> {
+pub struct Driver<N: Node> {
     settings: ClusterSettings,
     keys: Keys,
     scripts: Arc<Scripts>,
@@ -118,6 +123,8 @@ pub struct Driver<N> {
     /// the present name has given a sign of life
     has_beaten: bool,
     sweeping: HashSet<String>,
+    waiters: HashMap<Ticket, N::Waiter>,
+    tickets: u64,
 }
 
 #[derive(Clone)]
@@ -148,11 +155,13 @@ impl<N: Node> Driver<N> {
             is_beating: false,
             has_beaten: false,
             sweeping: HashSet::new(),
+            waiters: HashMap::new(),
+            tickets: 0,
         }
     }
 
     /// Serves until nobody can ask any more.
-    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) {
+    pub async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request<N::Waiter>>) {
         let mut heartbeat = tokio::time::interval(self.settings.heartbeat);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.connect(Duration::ZERO);
@@ -183,12 +192,23 @@ impl<N: Node> Driver<N> {
         self.core.take(input, &mut self.outputs);
     }
 
-    fn take_request(&mut self, request: Request) {
+    fn take_request(&mut self, request: Request<N::Waiter>) {
         let Request {
             channel,
             app_id,
-            ask,
+            mut ask,
+            waiter,
         } = request;
+        self.tickets += 1;
+        let number = Ticket(self.tickets);
+        match &mut ask {
+            Ask::Join { ticket, .. } => *ticket = number,
+            Ask::Publish { ticket, .. } => *ticket = waiter.is_some().then_some(number),
+            Ask::Leave { .. } => {}
+        }
+        if let Some(waiter) = waiter {
+            self.waiters.insert(number, waiter);
+        }
         if !self.names.contains_key(&channel) {
             let keys = Arc::new(self.keys.channel(&app_id, &channel.name));
             self.by_topic.insert(keys.topic.clone(), channel.clone());
@@ -296,8 +316,8 @@ impl<N: Node> Driver<N> {
     fn obey(&mut self) {
         for output in std::mem::take(&mut self.outputs) {
             match output {
-                Output::Subscribe(channel) => self.topics.push_back(Topic::Listen(channel)),
-                Output::Unsubscribe(channel) => self.topics.push_back(Topic::Ignore(channel)),
+                Output::Subscribe(channel) => self.change_topic(channel, true),
+                Output::Unsubscribe(channel) => self.change_topic(channel, false),
                 Output::Call(channel, calls) => self.call(channel, calls),
                 Output::Tell {
                     channel,
@@ -311,17 +331,44 @@ impl<N: Node> Driver<N> {
                     since,
                     members,
                     ..
-                } => self.node.joined(ticket, &channel, since, members),
-                Output::Full { ticket, .. } => self.node.full(ticket),
+                } => {
+                    if let Some(waiter) = self.waiters.remove(&ticket) {
+                        self.node.joined(waiter, &channel, since, members);
+                    }
+                }
+                Output::Full { ticket, .. } => {
+                    if let Some(waiter) = self.waiters.remove(&ticket) {
+                        self.node.full(waiter);
+                    }
+                }
                 Output::Published {
                     ticket,
                     subscriptions,
-                } => self.node.published(ticket, subscriptions),
+                } => {
+                    if let Some(waiter) = self.waiters.remove(&ticket) {
+                        self.node.published(waiter, subscriptions);
+                    }
+                }
+                Output::Forgotten(channel) => {
+                    if let Some(names) = self.names.remove(&channel) {
+                        self.by_topic.remove(&names.keys.topic);
+                    }
+                }
                 Output::Happened(channel, happening) => self.node.happened(&channel, happening),
                 Output::Missed(events) => self.node.missed(events),
             }
         }
         self.change_topics();
+    }
+
+    fn change_topic(&mut self, channel: ChannelKey, listens: bool) {
+        if let Some(names) = self.names.get(&channel).cloned() {
+            self.topics.push_back(Topic {
+                channel,
+                names,
+                listens,
+            });
+        }
     }
 
     fn call(&mut self, channel: ChannelKey, calls: Vec<Call>) {
@@ -355,32 +402,17 @@ impl<N: Node> Driver<N> {
         let Some(mut connection) = self.connection.clone() else {
             return;
         };
-        let changes: Vec<(bool, ChannelKey, Names)> = self
-            .topics
-            .drain(..)
-            .filter_map(|topic| match topic {
-                Topic::Listen(channel) => {
-                    let names = self.names.get(&channel)?.clone();
-                    Some((true, channel, names))
-                }
-                Topic::Ignore(channel) => {
-                    let names = self.names.get(&channel)?.clone();
-                    Some((false, channel, names))
-                }
-            })
-            .collect();
-        for (listens, channel, names) in &changes {
-            // Nothing is known of the channel any more, unless somebody asks again.
-            if !listens && !self.core.knows(channel) {
-                self.by_topic.remove(&names.keys.topic);
-                self.names.remove(channel);
-            }
-        }
+        let changes: Vec<Topic> = self.topics.drain(..).collect();
         self.is_changing_topics = true;
         let (keys, name) = (self.keys.clone(), self.name.clone());
         self.begin(async move {
             let mut listening = Vec::new();
-            for (listens, channel, names) in changes {
+            for Topic {
+                channel,
+                names,
+                listens,
+            } in changes
+            {
                 let changed = nodes::note_channel(
                     &mut connection,
                     &keys,

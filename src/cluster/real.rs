@@ -9,7 +9,7 @@ use std::{
 };
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use redis::{Pipeline, Value};
+use redis::Pipeline;
 use tokio::sync::mpsc;
 
 use super::{
@@ -329,6 +329,8 @@ impl TestNode {
 }
 
 impl Node for TestNode {
+    type Waiter = u64;
+
     fn tell(
         &mut self,
         _: &ChannelKey,
@@ -360,12 +362,9 @@ impl Node for TestNode {
         });
     }
 
-    fn joined(&mut self, ticket: Ticket, _: &ChannelKey, since: u64, members: Vec<Arc<Member>>) {
+    fn joined(&mut self, ticket: u64, _: &ChannelKey, since: u64, members: Vec<Arc<Member>>) {
         self.look(|clients| {
-            let user = clients
-                .waiting
-                .remove(&ticket.0)
-                .expect("somebody who waits");
+            let user = clients.waiting.remove(&ticket).expect("somebody who waits");
             let client = Client {
                 user,
                 since,
@@ -376,13 +375,13 @@ impl Node for TestNode {
                 events: Vec::new(),
                 wrongs: Vec::new(),
             };
-            clients.here.insert(ticket.0, client);
+            clients.here.insert(ticket, client);
         });
     }
 
-    fn full(&mut self, _: Ticket) {}
+    fn full(&mut self, _: u64) {}
 
-    fn published(&mut self, _: Ticket, _: u32) {}
+    fn published(&mut self, _: u64, _: u32) {}
 
     fn happened(&mut self, _: &ChannelKey, happening: Happening) {
         self.look(|clients| clients.happened.push(happening));
@@ -403,7 +402,7 @@ impl Node for TestNode {
 /// A driver at work, with its clients.
 struct Running {
     node: TestNode,
-    requests: mpsc::UnboundedSender<Request>,
+    requests: mpsc::UnboundedSender<Request<u64>>,
     task: tokio::task::JoinHandle<()>,
     tickets: u64,
 }
@@ -432,11 +431,12 @@ impl Running {
         }
     }
 
-    fn ask(&self, ask: Ask) {
+    fn ask(&self, ask: Ask, waiter: Option<u64>) {
         let request = Request {
             channel: key(),
             app_id: "7".into(),
             ask,
+            waiter,
         };
         self.requests.send(request).expect("a driver");
     }
@@ -451,13 +451,14 @@ impl Running {
         let user = member.user_id.clone();
         self.node
             .look(|clients| clients.waiting.insert(ticket, user));
-        self.ask(Ask::Join {
+        let join = Ask::Join {
             worker: WorkerId(0),
-            ticket: Ticket(ticket),
+            ticket: Ticket(0),
             member: Some(member),
             members_max: 0,
             tell_count: false,
-        });
+        };
+        self.ask(join, Some(ticket));
     }
 
     /// One who is here leaves; `false` if nobody is.
@@ -467,23 +468,23 @@ impl Running {
             return false;
         };
         assert_eq!(client.wrongs, Vec::<String>::new());
-        self.ask(Ask::Leave {
+        let leave = Ask::Leave {
             worker: WorkerId(0),
             user_id: Some(client.user),
             tell_count: false,
-        });
+        };
+        self.ask(leave, None);
         true
     }
 
     fn publish(&self, text: &str) {
-        self.ask(Ask::Publish {
-            ticket: None,
-            event: Arc::new(Event {
-                frame: Frame::text(text),
-                except: None,
-                kept: None,
-            }),
+        let event = Arc::new(Event {
+            frame: Frame::text(text),
+            except: None,
+            kept: None,
         });
+        let ticket = None;
+        self.ask(Ask::Publish { ticket, event }, None);
     }
 }
 

@@ -185,7 +185,10 @@ impl World {
                 }
             }
             Output::Full { .. } => panic!("there is no limit"),
-            Output::Published { .. } | Output::Happened(..) | Output::Missed(_) => {}
+            Output::Published { .. }
+            | Output::Happened(..)
+            | Output::Missed(_)
+            | Output::Forgotten(_) => {}
         }
     }
 

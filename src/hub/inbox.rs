@@ -6,9 +6,11 @@ use std::sync::{
     atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use std::time::{Duration, Instant};
+use std::{any::Any, fmt};
 
 use tokio::sync::{Notify, mpsc};
 
+use super::SocketKey;
 use crate::{
     frame::Frame,
     protocol::{channel::ChannelName, codes::CloseReason, socket_id::SocketId},
@@ -51,10 +53,37 @@ pub enum Command {
         position: Position,
         reason: CloseReason,
     },
+    /// Subscribe a socket that asked for it a while ago, or tell it why not.
+    Admit(Box<Admission>),
     /// Close every socket of an app.
     CloseApp { app: u32, reason: CloseReason },
     /// Close every socket with 4200, spread over this time (C-34).
     Drain { over: Duration },
+}
+
+/// The late answer to a socket of this hub.
+pub struct Admission {
+    pub socket: SocketKey,
+    /// whose it was: the key may have gone to another socket since
+    pub socket_id: SocketId,
+    /// the channel that it is on from now on, and since when; `None` = it isn't
+    pub channel: Option<(ChannelKey, Position)>,
+    /// for the socket, before anything else of the channel
+    pub frames: Vec<Frame>,
+    /// for the socket's conversation. Dropped unread if there is none any more.
+    pub letter: Letter,
+}
+
+/// What a conversation asked for, answered by whoever it asked. The hub only passes it on.
+pub struct Letter(pub Box<dyn Any + Send>);
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("socket_id", &self.socket_id)
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The handle to one hub's queue.

@@ -240,6 +240,11 @@ impl<T: Transport + 'static, C: Conversation + Unpin> Future for Connection<T, C
         if this.link.take_ping_due() {
             this.link.push(&Frame::ping(b""));
         }
+        if let Some(conversation) = &mut this.conversation {
+            for letter in this.hub.take_letters(this.key) {
+                conversation.letter(letter);
+            }
+        }
         let progress = if this.has_peer_closed {
             Progress::Ended
         } else {
