@@ -57,7 +57,7 @@ pub fn run(settings: &Settings, arguments: &PublishArguments) -> Result<String, 
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
         Some(url) => url.clone(),
-        None => Address::of_server(settings),
+        None => Address::of_server(settings)?,
     };
     let body = body(arguments, &mut io::stdin().lock())?;
     let sent = client::block_on(async {

@@ -75,7 +75,7 @@ pub fn run(
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
         Some(url) => url.clone(),
-        None => Address::of_server(settings),
+        None => Address::of_server(settings)?,
     };
     let member = member(arguments)?;
     check_channels(&arguments.channels, member.as_ref())?;

@@ -239,6 +239,31 @@ fn an_env_file_of_the_pusher_driver() {
 }
 
 #[test]
+fn who_sends_what_is_to_be_broadcast() {
+    let check = |line: &str, expected: Option<&str>| {
+        let env = format!("{ENV}{line}\n");
+        let settings = Case::new(&[(".env", &env)]).settings();
+        let app = settings.laravel.expect("a Laravel app");
+        assert_eq!(app.queue.as_deref(), expected, "{line}");
+    };
+    check("", None);
+    check("QUEUE_CONNECTION=", None);
+    check("QUEUE_CONNECTION=database", Some("database"));
+    check("QUEUE_CONNECTION=\"null\"", Some("null"));
+    check("QUEUE_DRIVER=sync", Some("sync"));
+    // .env doesn't count any more
+    let cache = excerpt().replacen(
+        "'broadcasting' =>",
+        "'queue' => array ('default' => 'redis'), 'broadcasting' =>",
+        1,
+    );
+    let env = format!("{ENV}QUEUE_CONNECTION=sync\n");
+    let settings = Case::new(&[(".env", &env), ("bootstrap/cache/config.php", &cache)]).settings();
+    let app = settings.laravel.expect("a Laravel app");
+    assert_eq!(app.queue.as_deref(), Some("redis"));
+}
+
+#[test]
 fn stock_config_changes_nothing_but_names_its_lines() {
     let settings = Case::new(&[(".env", ENV), ("config/reverb.php", REVERB_PHP)]).settings();
     assert_eq!(settings.files, ["config/reverb.php", ".env"]);
@@ -785,6 +810,10 @@ fn each_warning_at_start() {
         "listens on port 443",
     );
     check(&[("APP_URL=http:", "APP_URL=https:")], "APP_URL is https");
+    check(
+        &[("", "RESOUND_SERVER_PROXY_PROTOCOL=true")],
+        "the app posts to http://localhost:8080, but only proxies are heard there",
+    );
     check(
         &[("SECRET=hush", "SECRET=hush#hush")],
         ".env line 13 (REVERB_APP_SECRET) ends at a #",
