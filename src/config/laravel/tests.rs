@@ -330,6 +330,30 @@ fn a_config_edited_by_hand() {
 }
 
 #[test]
+fn what_is_spread_into_a_list_takes_nothing_from_the_others() {
+    let php = CUSTOM_PHP.replace("'apps' => [\n", "'apps' => [...tenants(),\n");
+    assert!(php.contains("...tenants()"));
+    let settings = Case::new(&[(".env", ENV), ("config/reverb.php", &php)]).settings();
+    assert_eq!(ids(&settings), ["482915", "2"]);
+    assert_eq!(
+        settings.apps[0].allowed_origins,
+        ["a.example.com", "b.example.com"]
+    );
+    let expected = "config/reverb.php line 11: apps.apps.0 is another array spread into this one, which can't be known without running PHP, so it is not used";
+    assert!(
+        settings.warnings.iter().any(|w| w.starts_with(expected)),
+        "{:?}",
+        settings.warnings
+    );
+    // some origins known and others not: none is kept out
+    let php = CUSTOM_PHP.replace("config('app.origins')", "['a.example', ...$others]");
+    let settings = Case::new(&[(".env", ENV), ("config/reverb.php", &php)]).settings();
+    assert_eq!(settings.apps[1].allowed_origins, Vec::<String>::new());
+    let expected = "so origins are not limited by it";
+    assert!(settings.warnings.iter().any(|w| w.contains(expected)));
+}
+
+#[test]
 fn what_wins() {
     let toml = "[server]\nport = 9001\n[app_defaults]\nping_interval_s = 20";
     let check = |files: &[(&str, &str)], process: &[(&str, &str)], port: u16, origin: &str| {
@@ -627,6 +651,16 @@ fn a_missing_part_is_named_with_its_file() {
     check(
         "BROADCAST_DRIVER=pusher\nPUSHER_APP_ID=\nPUSHER_APP_KEY=\nPUSHER_APP_SECRET=\nPUSHER_APP_CLUSTER=mt1\n",
         "no app is configured: PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET have no value in .env",
+    );
+    // as Laravel 8 to 10 come
+    check(
+        "BROADCAST_DRIVER=log\nPUSHER_APP_ID=\nPUSHER_APP_KEY=\nPUSHER_APP_SECRET=\n",
+        "no app is configured: PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET have no value in .env",
+    );
+    // what isn't UTF-8 is read as this character
+    check(
+        &ENV.replace("=hush", "=hu\u{fffd}sh"),
+        "the app's secret is unreadable in .env line 13 (REVERB_APP_SECRET); it must be UTF-8",
     );
     check(
         "BROADCAST_CONNECTION=pusher\nPUSHER_APP_ID=your-pusher-app-id\nPUSHER_APP_KEY=your-pusher-key\nPUSHER_APP_SECRET=your-pusher-secret\n",
