@@ -107,12 +107,6 @@ impl Project {
                 cure: "complete .env and run php artisan config:cache again, or php artisan config:clear".to_owned(),
             });
         }
-        // variables of a process alone make no project
-        let is_project =
-            app.env_file.is_some() || self.files.iter().any(|name| name == REVERB_CONFIG);
-        if !is_project {
-            return None;
-        }
         let has = |family: &str| {
             self.environment
                 .names()
@@ -129,12 +123,19 @@ impl Project {
         let is_there = names
             .iter()
             .any(|name| self.environment.raw(name).is_some());
+        // variables of a process alone make no project, but who passes on empty ones means to have an app
+        let is_project =
+            app.env_file.is_some() || self.files.iter().any(|name| name == REVERB_CONFIG);
+        if !is_project && !is_there {
+            return None;
+        }
         let state = match (&app.env_file, is_there) {
             (Some(file), true) => format!("have no value in {file}"),
             (Some(file), false) => {
                 format!("are missing from {file}{}", self.environment.lost_lines())
             }
-            (None, _) => "are not set, and there is no .env".to_owned(),
+            (None, true) => "have no value in the environment".to_owned(),
+            (None, false) => "are not set, and there is no .env".to_owned(),
         };
         Some(ConfigError::NoApp {
             absence: format!("{id}, {key} and {secret} {state}"),

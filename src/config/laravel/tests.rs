@@ -680,6 +680,13 @@ fn a_missing_part_is_named_with_its_file() {
     let sentence = Case::new(&[("config/reverb.php", REVERB_PHP)]).refusal();
     let expected = "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET are not set, and there is no .env; set";
     assert!(sentence.starts_with(expected), "{sentence}");
+    // a container whose variables come from nowhere
+    let case = Case::new(&[]).with(&[("REVERB_APP_ID", ""), ("REVERB_APP_KEY", "")]);
+    let sentence = case.refusal();
+    let expected = "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET have no value in the environment; set";
+    assert!(sentence.starts_with(expected), "{sentence}");
+    let case = Case::new(&[]).with(&[("REVERB_HOST", "localhost")]);
+    assert_eq!(ids(&case.settings()), ["1001"]);
     // with another app it is only said
     let settings = Case::new(&[(".env", &format!("{ENV}PUSHER_APP_KEY=x\n"))]).settings();
     assert_eq!(ids(&settings), ["482915"]);
