@@ -70,7 +70,7 @@ impl Address {
             IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
         };
         Address {
-            is_tls: false,
+            is_tls: settings.tls.source.is_some(),
             host: host.to_string(),
             port: settings.server.port,
             prefix: String::new(),

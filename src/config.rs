@@ -8,6 +8,7 @@ mod apps;
 mod env_file;
 mod error;
 mod explicit;
+mod herd;
 mod laravel;
 mod layers;
 mod limits;
@@ -27,7 +28,7 @@ pub use explicit::{Explicit, ExplicitApp, ExplicitSetting, TomlValue};
 pub use laravel::{Browser, LaravelApp};
 pub use limits::LimitSettings;
 pub use listeners::{Listeners, Stopping};
-pub use tls::TlsSettings;
+pub use tls::{CertificateSource, TlsSettings};
 
 use crate::{
     apps::App,
@@ -200,10 +201,7 @@ pub fn load(
         }
         None => SettingsFile::Toml(Layer::default()),
     };
-    let hostname = project.app.as_ref().and_then(|app| app.hostname.clone());
-    let mut settings = assemble(file, overrides, project)?;
-    settings.tls.know_surroundings(variables, hostname);
-    Ok(settings)
+    assemble(file, overrides, project)
 }
 
 /// The file named by option or variable, else the one in the folder.
@@ -339,7 +337,7 @@ fn check(
         &configured,
         &mut warnings,
     )?;
-    let tls = tls::settings(&Section::new(settings, "tls"))?;
+    let tls = tls::settings(&Section::new(settings, "tls"), &project)?;
     let socket = socket_settings(&Section::new(settings, "socket"))?;
     let hub = hub_settings(&Section::new(settings, "hub"))?;
     let publish = publish_settings(&Section::new(settings, "publish"))?;
@@ -358,8 +356,8 @@ fn check(
     let mut seen = std::collections::HashSet::new();
     warnings.retain(|warning| seen.insert(warning.clone()));
     warnings.extend(outbox_too_small(&socket, &built));
+    let has_certificate = tls.source.is_some();
     if let Some(app) = &project.app {
-        let has_certificate = tls.certificate.is_some();
         warnings.extend(app.mismatches(&server, has_certificate, &built));
     }
     let mut listing = list(settings, &server);

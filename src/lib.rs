@@ -15,7 +15,7 @@
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls) with `herd`, [`systemd`](server::systemd) |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
 //! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream; `resound tail --admin` |
 //! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
 //! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |

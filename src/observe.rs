@@ -119,6 +119,17 @@ impl Observer {
         });
     }
 
+    /// A connection that was turned away before anything was asked on it: the wrong protocol, no TLS handshake.
+    pub fn refused_arrival(&self, client: Client, reason: &'static str) {
+        self.metrics.count_refusal(Refused::Arrival, reason);
+        self.live.tell(|| Event {
+            what: Some(Refused::Arrival.name()),
+            reason: Some(reason),
+            peer: Some(client.to_string()),
+            ..Event::new(Kind::Refused)
+        });
+    }
+
     /// A handshake that is answered over HTTP.
     pub fn refused_handshake(
         &self,

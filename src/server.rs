@@ -2,7 +2,6 @@
 
 mod accept;
 mod bind;
-mod herd;
 mod http;
 pub mod limits;
 pub mod misdialed;

@@ -1,40 +1,37 @@
 //! The `[tls]` section. Whether the files can be used is found out by the server, which reads them.
-use super::{error::ConfigError, section::Section};
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use super::{error::ConfigError, herd, laravel::Project, section::Section};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// Where certificate and key come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
-    pub certificate: Option<PathBuf>,
-    /// `None` = in the certificate's file
-    pub key: Option<PathBuf>,
-    /// look for a certificate of Herd's or Valet's
-    pub auto: bool,
-    /// the host name to look for; `None` = the Laravel app's
+    /// `None` = no TLS
+    pub source: Option<CertificateSource>,
+    /// the host name that clients use, as far as it is known
     pub hostname: Option<String>,
-    /// the user's folder, in which those programs keep them; `None` = nothing is looked for
-    pub home: Option<PathBuf>,
     /// how often the files are looked at; `None` = at reloads only
     pub watch: Option<Duration>,
 }
 
-impl TlsSettings {
-    /// Takes from the process environment what a look-up needs. `hostname`: of the Laravel app, if the settings name none.
-    pub(super) fn know_surroundings(
-        &mut self,
-        variables: &HashMap<String, String>,
-        hostname: Option<String>,
-    ) {
-        let name = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-        let home = variables.get(name).filter(|value| !value.is_empty());
-        self.home = home.map(PathBuf::from);
-        if self.hostname.is_none() {
-            self.hostname = hostname;
-        }
-    }
+/// Which files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSource {
+    pub certificate: PathBuf,
+    /// the certificate's own file if that holds both
+    pub key: PathBuf,
+    /// found in a folder of Herd's or Valet's
+    pub is_found: bool,
 }
 
-pub(super) fn settings(section: &Section<'_>) -> Result<TlsSettings, ConfigError> {
+/// `project`: its variables and its app name the host whose certificate is looked for, and the user's folder.
+pub(super) fn settings(
+    section: &Section<'_>,
+    project: &Project,
+) -> Result<TlsSettings, ConfigError> {
+    let variable = |name: &str| project.environment.get(name);
     let path = |key: &str| {
         let text = section.text(key)?;
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))
@@ -44,14 +41,30 @@ pub(super) fn settings(section: &Section<'_>) -> Result<TlsSettings, ConfigError
         let allowed = "empty as long as tls.certificate is: a key alone is of no use";
         return Err(section.invalid("key", allowed)?);
     }
-    let hostname = section.text("hostname")?;
+    let hostname = match section.text("hostname")? {
+        "" => {
+            let of_app = project.app.as_ref().and_then(|app| app.hostname.as_deref());
+            of_app.or(variable("REVERB_HOST")).map(str::to_owned)
+        }
+        name => Some(name.to_owned()),
+    };
+    let home = variable(if cfg!(windows) { "USERPROFILE" } else { "HOME" });
+    let is_wanted = section.switch("auto")?;
+    let source = match certificate {
+        Some(certificate) => Some(CertificateSource {
+            key: key.unwrap_or_else(|| certificate.clone()),
+            certificate,
+            is_found: false,
+        }),
+        None if is_wanted => home
+            .zip(hostname.as_deref())
+            .and_then(|(home, hostname)| herd::find(Path::new(home), hostname)),
+        None => None,
+    };
     let watch = section.seconds("watch_s", 0..=86_400)?;
     Ok(TlsSettings {
-        certificate,
-        key,
-        auto: section.switch("auto")?,
-        hostname: (!hostname.is_empty()).then(|| hostname.to_owned()),
-        home: None,
+        source,
+        hostname,
         watch: (!watch.is_zero()).then_some(watch),
     })
 }
@@ -59,6 +72,8 @@ pub(super) fn settings(section: &Section<'_>) -> Result<TlsSettings, ConfigError
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashMap;
+
     use crate::config::{Overrides, from_toml, load};
 
     fn tls(lines: &str) -> Result<TlsSettings, String> {
@@ -71,52 +86,63 @@ mod tests {
     #[test]
     fn files_and_their_absence() {
         let expected = TlsSettings {
-            auto: true,
             watch: Some(Duration::from_secs(10)),
             ..TlsSettings::default()
         };
-        assert_eq!(tls(""), Ok(expected.clone()));
-        let expected = TlsSettings {
-            certificate: Some("a.pem".into()),
-            key: Some("b.pem".into()),
-            watch: None,
-            auto: false,
-            ..expected
+        assert_eq!(tls(""), Ok(expected));
+        let source = |key: &str| {
+            Some(CertificateSource {
+                certificate: "a.pem".into(),
+                key: key.into(),
+                is_found: false,
+            })
         };
-        let lines = "certificate = 'a.pem'\nkey = 'b.pem'\nwatch_s = 0\nauto = false";
-        assert_eq!(tls(lines), Ok(expected));
+        let found = tls("certificate = 'a.pem'\nkey = 'b.pem'\nwatch_s = 0").expect("settings");
+        assert_eq!((found.source, found.watch), (source("b.pem"), None));
+        let found = tls("certificate = 'a.pem'\nauto = false").expect("settings");
+        assert_eq!(found.source, source("a.pem"));
         let error = tls("key = 'b.pem'").expect_err("a key alone");
         assert!(error.contains("tls.key") && error.contains("tls.certificate"));
     }
 
     #[test]
     fn options_and_surroundings() {
-        let variables = |pairs: &[(&str, &str)]| {
-            let pairs = pairs.iter();
-            pairs
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect::<HashMap<_, _>>()
+        let home = tempfile::tempdir().expect("folder");
+        let folder = home.path().join(".config/valet/Certificates");
+        std::fs::create_dir_all(&folder).expect("folder");
+        for file in ["app.test.crt", "app.test.key"] {
+            std::fs::write(folder.join(file), "").expect("written");
+        }
+        let home = home.path().to_str().expect("text");
+        let check = |variables: &[(&str, &str)], overrides: Overrides, expected: Option<bool>| {
+            let mut all: HashMap<String, String> = HashMap::new();
+            for (name, value) in variables {
+                all.insert((*name).to_owned(), (*value).to_owned());
+            }
+            let settings = load(&overrides, &all).expect("settings");
+            let found = settings.tls.source.map(|source| source.is_found);
+            assert_eq!(found, expected, "{variables:?} {overrides:?}");
         };
-        let variables = variables(&[
-            ("HOME", "/home/u"),
-            ("USERPROFILE", "/home/u"),
-            ("REVERB_HOST", "app.test"),
-            ("RESOUND_TLS_CERTIFICATE", "a.pem"),
-        ]);
-        let found = load(&Overrides::default(), &variables)
-            .expect("settings")
-            .tls;
-        assert_eq!(found.home, Some("/home/u".into()));
-        assert_eq!(found.hostname.as_deref(), Some("app.test"));
-        assert!(found.auto);
-        let overrides = Overrides {
-            hostname: Some("other.test".to_owned()),
+        let none = Overrides::default;
+        let named = |name: &str| Overrides {
+            hostname: Some(name.to_owned()),
+            ..Overrides::default()
+        };
+        let at_home = [("HOME", home), ("USERPROFILE", home)];
+        let host = ("REVERB_HOST", "app.test");
+        let with = |more: &[(&'static str, &'static str)]| [&at_home[..], more].concat();
+        check(&at_home, none(), None);
+        check(&[host], none(), None);
+        check(&with(&[host]), none(), Some(true));
+        check(&at_home, named("app.test"), Some(true));
+        check(&with(&[host]), named("other.test"), None);
+        check(&with(&[host, ("RESOUND_TLS_AUTO", "false")]), none(), None);
+        let set = ("RESOUND_TLS_CERTIFICATE", "a.pem");
+        check(&with(&[host, set]), none(), Some(false));
+        let no_tls = Overrides {
             no_tls: true,
             ..Overrides::default()
         };
-        let found = load(&overrides, &variables).expect("settings").tls;
-        assert_eq!(found.hostname.as_deref(), Some("other.test"));
-        assert_eq!(found.certificate, None);
-        assert!(!found.auto);
+        check(&with(&[host, set]), no_tls, None);
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    misdialed::{self, COUNTS, LastWords, Opening, Shown, may_log},
+    misdialed::{self, LastWords, Misdialed, Opening, Shown, note},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
@@ -50,9 +50,8 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     match tokio::time::timeout(entrance.timeout(), introduced).await {
         Ok(wire) => wire,
         Err(_) => {
-            misdialed::count(&COUNTS.tls_handshakes_failed);
             log_refusal!(
-                may_log(&entrance.node, &peer),
+                note(&entrance.node, &peer, Misdialed::TooSlow),
                 peer = %Shown(&peer),
                 "cut a connection that was not ready after {} s (server.handshake_timeout_s): no {} came",
                 entrance.timeout().as_secs(),
@@ -108,8 +107,7 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
             Some(Wire::tls(stream, peer, entrance))
         }
         Err(error) => {
-            misdialed::count(&COUNTS.tls_handshakes_failed);
-            log_refusal!(may_log(&entrance.node, &peer), peer = %Shown(&peer), "a TLS handshake failed: {error}");
+            log_refusal!(note(&entrance.node, &peer, Misdialed::TlsHandshake), peer = %Shown(&peer), "a TLS handshake failed: {error}");
             None
         }
     }
@@ -159,16 +157,16 @@ async fn turn_away_without_tls(entrance: &Entrance, mut raw: Raw, early: &[u8], 
         );
         return;
     }
-    misdialed::count(&COUNTS.plain_on_tls);
+    let at_info = note(&entrance.node, peer, Misdialed::PlainOnTls);
     if early.first().is_some_and(u8::is_ascii_uppercase) {
         log_refusal!(
-            may_log(&entrance.node, peer),
+            at_info,
             peer = %Shown(peer),
             "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port"
         );
         say_last(&mut raw, misdialed::PLAIN_ON_TLS).await;
     } else {
-        log_refusal!(may_log(&entrance.node, peer), peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
+        log_refusal!(at_info, peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
     }
 }
 

@@ -1,38 +1,47 @@
 //! Clients that don't speak what the listener expects: told apart by their first bytes, named in the log, counted, and
 //! answered in whatever they understand.
 
-use std::{
-    fmt, io,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{fmt, io};
 
 use actix_http::header::HeaderMap;
 
 use crate::{gate::log_refusal, node::Node, peer::Peer};
 
-/// How often it happened since the process started.
-#[derive(Debug)]
-pub struct Counts {
+/// What was wrong with a connection before anything was asked on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misdialed {
     /// a TLS hello on a port without TLS
-    pub tls_on_plain: AtomicU64,
-    /// plain HTTP on a TLS port
-    pub plain_on_tls: AtomicU64,
-    /// TLS handshakes that failed or took too long
-    pub tls_handshakes_failed: AtomicU64,
-    /// PROXY protocol headers that were missing, wrong, or sent by somebody who isn't trusted
-    pub proxy_headers_refused: AtomicU64,
+    TlsOnPlain,
+    /// plain HTTP, or something else, on a TLS port
+    PlainOnTls,
+    /// a TLS handshake that failed
+    TlsHandshake,
+    /// what must come before HTTP took too long
+    TooSlow,
+    /// a PROXY protocol header that was missing, wrong, or sent by somebody who isn't trusted
+    ProxyHeader,
 }
 
-/// Counts of this process: connections are refused before anything that belongs to a node is reached.
-pub static COUNTS: Counts = Counts {
-    tls_on_plain: AtomicU64::new(0),
-    plain_on_tls: AtomicU64::new(0),
-    tls_handshakes_failed: AtomicU64::new(0),
-    proxy_headers_refused: AtomicU64::new(0),
-};
+impl Misdialed {
+    /// A word for metrics.
+    fn name(self) -> &'static str {
+        match self {
+            Misdialed::TlsOnPlain => "tls_on_plain",
+            Misdialed::PlainOnTls => "plain_on_tls",
+            Misdialed::TlsHandshake => "tls_handshake",
+            Misdialed::TooSlow => "too_slow",
+            Misdialed::ProxyHeader => "proxy_header",
+        }
+    }
+}
 
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+/// Counts it. Returns whether a line about it is worth level info: of what one address does wrong one in a second is, as of all
+/// refusals.
+pub(super) fn note(node: &Node, peer: &Peer, misdialed: Misdialed) -> bool {
+    let settings = node.settings();
+    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
+    node.observe().refused_arrival(client, misdialed.name());
+    node.gate().may_log(client, &settings.limits)
 }
 
 /// What a connection's first bytes are.
@@ -58,36 +67,33 @@ impl Opening {
     }
 }
 
-/// A fatal alert, `handshake_failure`: browsers show it as a TLS error instead of waiting.
-const TLS_ALERT: &[u8] = &[0x15, 3, 1, 0, 2, 2, 40];
-
 /// What a client is told before its connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LastWords {
-    TlsAlert,
-    Http {
-        status: &'static str,
-        sentence: &'static str,
-    },
+pub(super) struct LastWords {
+    status: &'static str,
+    sentence: &'static str,
 }
 
 impl LastWords {
     pub fn to_bytes(self) -> Vec<u8> {
-        match self {
-            LastWords::TlsAlert => TLS_ALERT.to_vec(),
-            LastWords::Http { status, sentence } => format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n{sentence}\n",
-                sentence.len() + 1
-            )
-            .into_bytes(),
-        }
+        let LastWords { status, sentence } = self;
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n\r\n{sentence}\n",
+            sentence.len() + 1
+        )
+        .into_bytes()
     }
 }
 
 const fn http(status: &'static str, sentence: &'static str) -> LastWords {
-    LastWords::Http { status, sentence }
+    LastWords { status, sentence }
 }
 
+/// TLS libraries take the answer for what it is: "wrong version number" in OpenSSL's words.
+const TLS_ON_PLAIN: LastWords = http(
+    "400 Bad Request",
+    "This port speaks no TLS: use http:// and ws:// here, or set tls.certificate",
+);
 pub(super) const PLAIN_ON_TLS: LastWords = http(
     "400 Bad Request",
     "This port speaks TLS: use https:// and wss:// here (REVERB_SCHEME=https in Laravel's .env)",
@@ -118,13 +124,12 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
     match opening {
         Opening::Other => None,
         Opening::Tls => {
-            count(&COUNTS.tls_on_plain);
             log_refusal!(
-                may_log(node, peer),
+                note(node, peer, Misdialed::TlsOnPlain),
                 peer = %Shown(peer),
                 "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
             );
-            Some(LastWords::TlsAlert)
+            Some(TLS_ON_PLAIN)
         }
         Opening::ProxyHeader => {
             refused_proxy_header(
@@ -137,22 +142,14 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
     }
 }
 
-/// Of what one address does wrong a line in a second is at info, like all refusals.
-pub(super) fn may_log(node: &Node, peer: &Peer) -> bool {
-    let settings = node.settings();
-    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
-    node.gate().may_log(client, &settings.limits)
-}
-
 pub(super) fn refused_proxy_header(node: &Node, peer: &Peer, why: &str) {
-    count(&COUNTS.proxy_headers_refused);
-    log_refusal!(may_log(node, peer), peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
+    log_refusal!(note(node, peer, Misdialed::ProxyHeader), peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
 }
 
 /// A client that doesn't trust the certificate says so in an alert, with TLS 1.3 after the handshake.
 pub(super) fn log_broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
     if error.kind() == io::ErrorKind::InvalidData {
-        log_refusal!(may_log(node, peer), peer = %Shown(peer), "a client ended the TLS connection: {error}");
+        log_refusal!(note(node, peer, Misdialed::TlsHandshake), peer = %Shown(peer), "a client ended the TLS connection: {error}");
     }
 }
 

@@ -1,12 +1,7 @@
 //! TLS: the certificate in force, read at the start and read again when its files change. New handshakes get the new one;
 //! connections that stand notice nothing.
 
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -22,21 +17,10 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::herd;
-use crate::config::{Settings, TlsSettings};
+use crate::config::{CertificateSource, Settings};
 
 /// A certificate file is a few kilobytes: what is larger isn't one.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-/// Which files.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
-    pub certificate: PathBuf,
-    /// the certificate's own file if that holds both
-    pub key: PathBuf,
-    /// found in a folder of Herd's or Valet's
-    pub is_found: bool,
-}
 
 /// Why there is no TLS although there should be. `Display` names the file, what is wrong with it, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +64,7 @@ pub struct Pair {
 
 /// The certificate in force.
 pub struct Certificates {
-    source: Source,
+    source: CertificateSource,
     current: ArcSwap<Pair>,
 }
 
@@ -104,9 +88,9 @@ pub enum Reloaded {
 }
 
 impl Certificates {
-    /// The certificate that the settings name, or else one of Herd's or Valet's; `None` = no TLS.
+    /// The certificate that the settings name; `None` = no TLS.
     pub fn find(settings: &Settings) -> Result<Option<Arc<Certificates>>, TlsError> {
-        let Some(source) = source(settings) else {
+        let Some(source) = settings.tls.source.clone() else {
             return Ok(None);
         };
         let pair = read(&source)?;
@@ -128,7 +112,7 @@ impl Certificates {
         })))
     }
 
-    pub fn source(&self) -> &Source {
+    pub fn source(&self) -> &CertificateSource {
         &self.source
     }
 
@@ -188,29 +172,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-fn source(settings: &Settings) -> Option<Source> {
-    let TlsSettings {
-        certificate,
-        key,
-        auto,
-        hostname,
-        home,
-        ..
-    } = &settings.tls;
-    if let Some(certificate) = certificate {
-        return Some(Source {
-            certificate: certificate.clone(),
-            key: key.as_ref().unwrap_or(certificate).clone(),
-            is_found: false,
-        });
-    }
-    let of_app = settings.laravel.as_ref().and_then(|app| app.host.as_ref());
-    let hostname = hostname.as_ref().or(of_app)?;
-    auto.then(|| herd::find(home.as_deref()?, hostname))
-        .flatten()
-}
-
-fn read(source: &Source) -> Result<Pair, TlsError> {
+fn read(source: &CertificateSource) -> Result<Pair, TlsError> {
     let certificate_bytes = read_file("the certificate", &source.certificate)?;
     let key_bytes = match source.key == source.certificate {
         true => certificate_bytes.clone(),
@@ -342,7 +304,7 @@ mod tests {
             path
         };
         let certificate = path("cert.pem", certificate);
-        let source = Source {
+        let source = CertificateSource {
             key: key.map_or_else(|| certificate.clone(), |text| path("key.pem", text)),
             certificate,
             is_found: false,
@@ -400,7 +362,7 @@ mod tests {
         check(&certificate, Some(garbage), &["key.pem", "can't be used"]);
         let garbage = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
         check(garbage, Some(&key), &["cert.pem"]);
-        let missing = Source {
+        let missing = CertificateSource {
             certificate: "/nowhere/cert.pem".into(),
             key: "/nowhere/key.pem".into(),
             is_found: false,

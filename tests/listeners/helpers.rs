@@ -33,6 +33,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// Connections that were turned away before anything was asked on them, for this reason.
+    pub fn turned_away(&self, reason: &str) -> u64 {
+        let refusals = self.node.observe().metrics.refusals();
+        let of_reason = refusals.iter().filter(|((_, name), _)| *name == reason);
+        of_reason.map(|(_, count)| count).sum()
+    }
+
     /// `settings`: TOML tables besides the app.
     pub fn start(settings: &str) -> Server {
         Server::with(settings, Inherited::default())

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::tls::Source;
+use super::tls::CertificateSource;
 
 /// Where they keep them, below the user's folder.
 const FOLDERS: [&str; 3] = [
@@ -12,7 +12,7 @@ const FOLDERS: [&str; 3] = [
 ];
 
 /// The files of this host name, if both are there.
-pub fn find(home: &Path, hostname: &str) -> Option<Source> {
+pub(super) fn find(home: &Path, hostname: &str) -> Option<CertificateSource> {
     if !is_host_name(hostname) {
         return None;
     }
@@ -20,7 +20,7 @@ pub fn find(home: &Path, hostname: &str) -> Option<Source> {
     FOLDERS.iter().find_map(|folder| {
         let file = |ending: &str| home.join(folder).join(format!("{hostname}.{ending}"));
         let (certificate, key) = (file("crt"), file("key"));
-        (certificate.is_file() && key.is_file()).then_some(Source {
+        (certificate.is_file() && key.is_file()).then_some(CertificateSource {
             certificate,
             key,
             is_found: true,
