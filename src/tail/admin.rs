@@ -19,10 +19,8 @@ use tokio_tungstenite::{
     },
 };
 
-use crate::{
-    config::{AdminSettings, Settings},
-    tail::TailArguments,
-};
+use super::TailArguments;
+use crate::config::{AdminSettings, Settings};
 
 /// What `--admin` adds to `resound tail`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
