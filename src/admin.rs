@@ -12,8 +12,8 @@ use actix_web::{App, HttpServer, dev::ServerHandle, web};
 
 use self::routes::Context;
 use crate::{
+    bind::{BindError, listen},
     node::Node,
-    server::{BindError, listen},
 };
 
 /// How long a request may take to arrive.

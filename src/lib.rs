@@ -16,6 +16,7 @@
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
+//! | [`bind`] | opens listening sockets, and says in a sentence why one can't be opened |
 //! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream |
 //! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
 //! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |
@@ -39,7 +40,7 @@
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome, log
+//! main -> cli, log, welcome (which reads what server started)
 //!     \-> health, publish, tail, doctor -> client
 //!     |-> import
 //!     |      /-> admin -> node, metrics, live (and api::health)
@@ -52,12 +53,13 @@
 //! api, node -> idempotency
 //! socket, session, api, node -> observe -> metrics, live
 //! hub -> metrics::worker (plain counters)
+//! server, admin -> bind
 //! server, socket, session, api -> gate -> peer, rate
 //! everything may use: config -> apps -> rate, protocol -> frame
 //! ```
 //!
-//! Arrows go one way, but for two pairs: a session implements [`socket::Conversation`], which is all that a connection knows
-//! of it; and [`admin`] opens its port with the function of [`server`], which starts it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
+//! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
+//! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
 //! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is
 //! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish).
 //!
@@ -137,6 +139,7 @@
 pub mod admin;
 pub mod api;
 pub mod apps;
+pub mod bind;
 pub mod broker;
 pub mod cli;
 pub mod client;

@@ -1,7 +1,6 @@
 //! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
 
 mod accept;
-mod bind;
 mod http;
 pub mod limits;
 pub mod misdialed;
@@ -32,7 +31,6 @@ use actix_server::{Server, ServerHandle};
 
 use self::accept::Entrance;
 pub use self::{
-    bind::{BindError, listen},
     reload::{ReloadSignal, reload_on},
     signals::StopSignals,
     systemd::{Inherited, InheritedError},
@@ -40,6 +38,7 @@ pub use self::{
 };
 use crate::{
     admin::{self, Admin, AdminError},
+    bind::{self, BindError},
     config::{ServerSettings, Settings},
     hub::{
         self, Hub,
