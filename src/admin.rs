@@ -5,7 +5,6 @@ mod export;
 mod routes;
 mod soketi;
 mod stream;
-pub mod tail;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

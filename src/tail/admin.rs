@@ -18,10 +18,10 @@ use tokio_tungstenite::{
     },
 };
 
+use super::TailArguments;
 use crate::{
     client::Address,
     config::{AdminSettings, Settings},
-    tail::TailArguments,
 };
 
 /// What `--admin` adds to `resound tail`.
