@@ -119,6 +119,18 @@ impl Observer {
         });
     }
 
+    /// A connection that ended before it had a request: not TLS, not HTTP, too slow.
+    pub fn refused_transport(&self, client: Client, reason: &'static str, message: &str) {
+        self.metrics.count_refusal(Refused::Transport, reason);
+        self.live.tell(|| Event {
+            peer: Some(client.to_string()),
+            what: Some(Refused::Transport.name()),
+            reason: Some(reason),
+            message: Some(Cow::Owned(message.to_owned())),
+            ..Event::new(Kind::Refused)
+        });
+    }
+
     /// A handshake that is answered over HTTP.
     pub fn refused_handshake(
         &self,

@@ -4,7 +4,7 @@ mod accept;
 mod bind;
 mod http;
 pub mod limits;
-pub mod misdialed;
+mod misdialed;
 mod proxy_protocol;
 mod reload;
 mod signals;

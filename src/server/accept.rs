@@ -12,11 +12,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
-    misdialed::{self, COUNTS, LastWords, Opening, Shown, may_log},
+    misdialed::{self, LastWords, Misdialed, Opening},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
-use crate::{gate::log_refusal, node::Node, peer::Peer};
+use crate::{node::Node, peer::Peer};
 
 /// What rustls may hold back for a peer that takes nothing, besides the outbox: two records.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
@@ -50,10 +50,7 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     match tokio::time::timeout(entrance.timeout(), introduced).await {
         Ok(wire) => wire,
         Err(_) => {
-            misdialed::count(&COUNTS.tls_handshakes_failed);
-            log_refusal!(
-                may_log(&entrance.node, &peer),
-                peer = %Shown(&peer),
+            let message = format!(
                 "cut a connection that was not ready after {} s (server.handshake_timeout_s): no {} came",
                 entrance.timeout().as_secs(),
                 match entrance.tls {
@@ -61,6 +58,7 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
                     None => "PROXY protocol header",
                 }
             );
+            entrance.report(&peer, Misdialed::NotReady, &message);
             None
         }
     }
@@ -70,6 +68,10 @@ impl Entrance {
     fn expects_header(&self, peer: &Peer) -> bool {
         let settings = self.node.settings();
         self.takes_headers && peer.is_trusted(&settings.server.trusted_proxies)
+    }
+
+    fn report(&self, peer: &Peer, what: Misdialed, message: &str) {
+        misdialed::report(&self.node, peer, what, message);
     }
 
     /// For all that comes before HTTP, and then for the head of each request.
@@ -108,8 +110,8 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
             Some(Wire::tls(stream, peer, entrance))
         }
         Err(error) => {
-            misdialed::count(&COUNTS.tls_handshakes_failed);
-            log_refusal!(may_log(&entrance.node, &peer), peer = %Shown(&peer), "a TLS handshake failed: {error}");
+            let message = format!("a TLS handshake failed: {error}");
+            entrance.report(&peer, Misdialed::Tls, &message);
             None
         }
     }
@@ -159,16 +161,17 @@ async fn turn_away_without_tls(entrance: &Entrance, mut raw: Raw, early: &[u8], 
         );
         return;
     }
-    misdialed::count(&COUNTS.plain_on_tls);
+    let what = Misdialed::PlainOnTls;
     if early.first().is_some_and(u8::is_ascii_uppercase) {
-        log_refusal!(
-            may_log(&entrance.node, peer),
-            peer = %Shown(peer),
-            "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port"
+        entrance.report(
+            peer,
+            what,
+            "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port",
         );
         say_last(&mut raw, misdialed::PLAIN_ON_TLS).await;
     } else {
-        log_refusal!(may_log(&entrance.node, peer), peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
+        let message = "a client speaks neither TLS nor HTTP to the TLS port";
+        entrance.report(peer, what, message);
     }
 }
 

@@ -1,38 +1,51 @@
 //! Clients that don't speak what the listener expects: told apart by their first bytes, named in the log, counted, and
 //! answered in whatever they understand.
 
-use std::{
-    fmt, io,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{fmt, io};
 
 use actix_http::header::HeaderMap;
 
 use crate::{gate::log_refusal, node::Node, peer::Peer};
 
-/// How often it happened since the process started.
-#[derive(Debug)]
-pub struct Counts {
-    /// a TLS hello on a port without TLS
-    pub tls_on_plain: AtomicU64,
-    /// plain HTTP on a TLS port
-    pub plain_on_tls: AtomicU64,
-    /// TLS handshakes that failed or took too long
-    pub tls_handshakes_failed: AtomicU64,
-    /// PROXY protocol headers that were missing, wrong, or sent by somebody who isn't trusted
-    pub proxy_headers_refused: AtomicU64,
+/// What was wrong, as metrics and the live stream call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Misdialed {
+    TlsOnPlain,
+    PlainOnTls,
+    /// failed, or ended by the client later
+    Tls,
+    /// a PROXY protocol header that is missing, wrong, or sent by somebody who isn't trusted
+    ProxyHeader,
+    /// neither TLS nor a PROXY protocol header came in time
+    NotReady,
+    MalformedHead,
+    HeadTooLarge,
+    HeadTooSlow,
 }
 
-/// Counts of this process: connections are refused before anything that belongs to a node is reached.
-pub static COUNTS: Counts = Counts {
-    tls_on_plain: AtomicU64::new(0),
-    plain_on_tls: AtomicU64::new(0),
-    tls_handshakes_failed: AtomicU64::new(0),
-    proxy_headers_refused: AtomicU64::new(0),
-};
+impl Misdialed {
+    fn name(self) -> &'static str {
+        match self {
+            Misdialed::TlsOnPlain => "tls_on_plain",
+            Misdialed::PlainOnTls => "plain_on_tls",
+            Misdialed::Tls => "tls",
+            Misdialed::ProxyHeader => "proxy_header",
+            Misdialed::NotReady => "not_ready",
+            Misdialed::MalformedHead => "malformed_head",
+            Misdialed::HeadTooLarge => "head_too_large",
+            Misdialed::HeadTooSlow => "head_too_slow",
+        }
+    }
+}
 
-pub(super) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+/// Counts, tells and logs it: a line in a second at info for what one address does wrong, like all refusals.
+pub(super) fn report(node: &Node, peer: &Peer, what: Misdialed, message: &str) {
+    let settings = node.settings();
+    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
+    let at_info = node.gate().may_log(client, &settings.limits);
+    log_refusal!(at_info, peer = %Shown(peer), "{message}");
+    node.observe()
+        .refused_transport(client, what.name(), message);
 }
 
 /// What a connection's first bytes are.
@@ -115,11 +128,11 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
     match opening {
         Opening::Other => None,
         Opening::Tls => {
-            count(&COUNTS.tls_on_plain);
-            log_refusal!(
-                may_log(node, peer),
-                peer = %Shown(peer),
-                "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
+            report(
+                node,
+                peer,
+                Misdialed::TlsOnPlain,
+                "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate",
             );
             Some(TLS_ON_PLAIN)
         }
@@ -134,23 +147,28 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
     }
 }
 
-/// Of what one address does wrong a line in a second is at info, like all refusals.
-pub(super) fn may_log(node: &Node, peer: &Peer) -> bool {
-    let settings = node.settings();
-    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
-    node.gate().may_log(client, &settings.limits)
-}
-
 pub(super) fn refused_proxy_header(node: &Node, peer: &Peer, why: &str) {
-    count(&COUNTS.proxy_headers_refused);
-    log_refusal!(may_log(node, peer), peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
+    let message = format!("refused a connection because of its PROXY protocol header: {why}");
+    report(node, peer, Misdialed::ProxyHeader, &message);
 }
 
 /// A client that doesn't trust the certificate says so in an alert, with TLS 1.3 after the handshake.
-pub(super) fn log_broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
+pub(super) fn broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
     if error.kind() == io::ErrorKind::InvalidData {
-        log_refusal!(may_log(node, peer), peer = %Shown(peer), "a client ended the TLS connection: {error}");
+        let message = format!("a client ended the TLS connection: {error}");
+        report(node, peer, Misdialed::Tls, &message);
     }
+}
+
+/// The head of a request got these words for an answer.
+pub(super) fn refused_head(node: &Node, peer: &Peer, words: LastWords) {
+    let what = match words {
+        HEAD_TOO_LARGE => Misdialed::HeadTooLarge,
+        HEAD_TOO_SLOW => Misdialed::HeadTooSlow,
+        _ => Misdialed::MalformedHead,
+    };
+    let message = format!("refused a connection: {}", words.sentence);
+    report(node, peer, what, &message);
 }
 
 /// actix answers a request that it can't understand itself, without a word and with no way to add one: what to send
@@ -169,7 +187,7 @@ pub(super) fn answer_instead(answer: &[u8]) -> Option<LastWords> {
 }
 
 /// A peer as logs show it.
-pub(super) struct Shown<'a>(pub &'a Peer);
+struct Shown<'a>(&'a Peer);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -254,6 +254,14 @@ impl Http {
         }
     }
 
+    /// What goes out tells why the head of a request was refused. Browsers open connections in advance and say nothing
+    /// over them: that is no refusal.
+    fn report(&self, words: LastWords) {
+        if self.head_since.is_some() {
+            misdialed::refused_head(&self.visit.node, &self.visit.peer, words);
+        }
+    }
+
     fn note_requests(&mut self) {
         let requests = self.visit.requests.get();
         if self.requests_seen != requests {
@@ -303,11 +311,12 @@ impl AsyncRead for Wire {
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    misdialed::log_broken_tls(&http.visit.node, &http.visit.peer, &error);
+                    misdialed::broken_tls(&http.visit.node, &http.visit.peer, &error);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Pending => {
                     ready!(http.poll_head_timeout(cx));
+                    http.report(misdialed::HEAD_TOO_SLOW);
                     this.say_last(cx, misdialed::HEAD_TOO_SLOW);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -344,9 +353,10 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.http.is_some()
+        if let Some(http) = &mut self.http
             && let Some(answer) = misdialed::answer_instead(bytes)
         {
+            http.report(answer);
             // actix ends the connection after this, so the part that may not fit is lost on nobody.
             return Pin::new(&mut self.stream)
                 .poll_write(cx, &answer.to_bytes())
