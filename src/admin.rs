@@ -7,18 +7,15 @@ mod soketi;
 mod stream;
 pub mod tail;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use actix_web::{dev::ServerHandle, web};
 
 use self::routes::Context;
 use crate::{
     node::Node,
-    server::{BindError, listen},
+    server::{BindError, listen, serve_apart},
 };
-
-/// How long a request may take to arrive.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections at one time. A monitoring system needs one, health checks a few.
 const CONNECTIONS_MAX: usize = 1024;
@@ -68,21 +65,10 @@ pub fn start(node: &Arc<Node>, main: SocketAddr) -> Result<Option<Admin>, AdminE
     let address = listener.local_addr()?;
     let data = web::Data::from(node.clone());
     let context = web::Data::new(Context::new(node, main));
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .app_data(context.clone())
-            .configure(routes::routes)
-    })
-    .workers(1)
-    .max_connections(CONNECTIONS_MAX)
-    .client_request_timeout(REQUEST_TIMEOUT)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    actix_rt::spawn(server);
+    let handle = serve_apart(listener, node, CONNECTIONS_MAX, move |config| {
+        config.app_data(data).app_data(context);
+        routes::routes(config);
+    })?;
     tracing::info!("metrics, health checks and live stream on http://{address}");
     Ok(Some(Admin { address, handle }))
 }

@@ -29,6 +29,7 @@ use actix_rt::net::TcpStream;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
+use actix_web::web;
 
 use self::accept::Entrance;
 pub use self::{
@@ -195,6 +196,31 @@ pub fn start_with(
         #[cfg(unix)]
         socket_file: listening.socket_file,
     })
+}
+
+/// Serves these routes by HTTP alone, on a worker of its own. Must run inside an actix system.
+pub fn serve_apart<R>(
+    listener: TcpListener,
+    node: &Arc<Node>,
+    connections_max: usize,
+    routes: R,
+) -> io::Result<ServerHandle>
+where
+    R: FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
+{
+    let node = node.clone();
+    let server = Server::build()
+        .workers(1)
+        .max_concurrent_connections(connections_max)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen("apart", listener, move || {
+            http::plain_service(node.clone(), routes.clone())
+        })?
+        .run();
+    let handle = server.handle();
+    actix_rt::spawn(server);
+    Ok(handle)
 }
 
 /// Every socket that connections are taken from.

@@ -78,6 +78,11 @@ impl Entrance {
     pub fn timeout(&self) -> Duration {
         self.node.settings().server.handshake_timeout
     }
+
+    /// For a peer that takes nothing of what it is answered.
+    pub fn write_timeout(&self) -> Duration {
+        self.node.settings().socket.write_timeout
+    }
 }
 
 async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<Wire> {

@@ -10,6 +10,7 @@ use std::{
 use rcgen::generate_simple_self_signed;
 use resound::{
     config,
+    metrics::Refused,
     node::Node,
     server::{self, Certificates, Inherited},
 };
@@ -77,6 +78,15 @@ impl Server {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(true);
         }
+    }
+
+    /// How often connections were refused for this reason before they had a request.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let refusals = self.node.observe().metrics.refusals();
+        let of_reason = refusals
+            .iter()
+            .find(|((what, name), _)| *what == Refused::Transport && *name == reason);
+        of_reason.map_or(0, |(_, count)| *count)
     }
 
     /// Whether the thread of the server has ended.

@@ -1,8 +1,7 @@
 //! Connections that a proxy introduces.
-use std::sync::atomic::Ordering;
 
 use ppp::v2::{Builder, Command, IPv4, Protocol, Version};
-use resound::server::{Inherited, misdialed::COUNTS};
+use resound::server::Inherited;
 
 use crate::{
     helpers::{Files, Made, Server, free_listener},
@@ -25,10 +24,6 @@ async fn introduced(server: &Server, header: &[u8]) -> Stream {
     let mut stream = tcp(server.address).await;
     send(&mut stream, header).await;
     stream
-}
-
-fn refused() -> u64 {
-    COUNTS.proxy_headers_refused.load(Ordering::Relaxed)
 }
 
 #[tokio::test]
@@ -78,10 +73,10 @@ async fn whatever_is_no_header_is_refused() {
         &long,
         &huge,
     ] {
-        let before = refused();
+        let before = server.refused("proxy_header");
         let mut stream = introduced(&server, garbage).await;
         assert_eq!(rest(&mut stream).await, "", "{garbage:?}");
-        assert!(refused() > before, "{garbage:?}");
+        assert!(server.refused("proxy_header") > before, "{garbage:?}");
     }
     let mut missing = introduced(&server, b"GET /up HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let told = rest(&mut missing).await;
@@ -108,7 +103,7 @@ async fn nobody_else_may_send_one() {
     ] {
         let server = Server::start(&settings);
         for header in [V1, &v2()] {
-            let before = refused();
+            let before = server.refused("proxy_header");
             let mut stream = introduced(
                 &server,
                 &[header, b"GET /up HTTP/1.1\r\nHost: test\r\n\r\n"].concat(),
@@ -116,7 +111,7 @@ async fn nobody_else_may_send_one() {
             .await;
             let told = rest(&mut stream).await;
             assert!(!told.contains("200 OK"), "{told}");
-            assert!(refused() > before);
+            assert!(server.refused("proxy_header") > before);
         }
     }
     // without one they are served

@@ -1,8 +1,7 @@
 //! The main port with TLS: who can connect, and what a change of certificates does.
-use std::sync::atomic::Ordering;
 
 use futures_util::future::join_all;
-use resound::server::{misdialed::COUNTS, tls::Reloaded};
+use resound::server::tls::Reloaded;
 use rustls::version::{TLS12, TLS13};
 use tokio::net::TcpStream;
 
@@ -74,7 +73,6 @@ async fn plain_http_on_the_tls_port_is_told() {
     let made = Made::new();
     let files = Files::with(&made);
     let server = Server::start(&files.section(""));
-    let before = COUNTS.plain_on_tls.load(Ordering::Relaxed);
     let mut php = tcp(server.address).await;
     send(&mut php, publish(&event("hello"), "Connection: close\r\n")).await;
     let (head, body) = answer(&mut php).await;
@@ -83,7 +81,7 @@ async fn plain_http_on_the_tls_port_is_told() {
         body.starts_with("This port speaks TLS: use https://"),
         "{body}"
     );
-    assert!(COUNTS.plain_on_tls.load(Ordering::Relaxed) > before);
+    assert_eq!(server.refused("plain_on_tls"), 1);
     // neither TLS nor HTTP
     let mut other = tcp(server.address).await;
     send(&mut other, "\0\0\0\0\0\0\0\0").await;
@@ -93,7 +91,6 @@ async fn plain_http_on_the_tls_port_is_told() {
 #[tokio::test]
 async fn tls_on_a_plain_port_is_told() {
     let server = Server::start("");
-    let before = COUNTS.tls_on_plain.load(Ordering::Relaxed);
     let stream = TcpStream::connect(server.address)
         .await
         .expect("a connection");
@@ -106,7 +103,7 @@ async fn tls_on_a_plain_port_is_told() {
     send(&mut stream, b"\x16\x03\x01\x02\x00\x01").await;
     let told = rest(&mut stream).await;
     assert!(told.contains("This port speaks no TLS"), "{told}");
-    assert!(COUNTS.tls_on_plain.load(Ordering::Relaxed) > before);
+    assert_eq!(server.refused("tls_on_plain"), 2);
 }
 
 #[tokio::test]
