@@ -4,10 +4,10 @@ mod client_event;
 mod rate;
 mod signin;
 mod subscribe;
+mod subscriptions;
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     fmt::Display,
     rc::Rc,
     sync::Arc,
@@ -15,10 +15,10 @@ use std::{
     time::Duration,
 };
 
-use self::{rate::Allowance, signin::SignedIn};
+use self::{rate::Allowance, signin::SignedIn, subscriptions::Subscriptions};
 use crate::{
     apps::App,
-    frame::Frame,
+    frame::{Frame, FrameError},
     gate::log_refusal,
     hub::{
         Hub, SocketKey,
@@ -49,8 +49,7 @@ pub struct Session {
     client: Client,
     /// the version of the settings that `app` is of; 0 = of some version, looked up with the first message
     version: u64,
-    /// the channels of this connection; on presence channels with the member's id
-    subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
+    subscriptions: Subscriptions,
     signed_in: Option<Box<SignedIn>>,
     /// when a refusal was logged last, in seconds of the hub's clock
     refusal_logged_s: Cell<Option<u32>>,
@@ -83,7 +82,7 @@ impl Session {
             app,
             client,
             version: 0,
-            subscriptions: HashMap::new(),
+            subscriptions: Subscriptions::default(),
             signed_in: None,
             refusal_logged_s: Cell::new(None),
         }
@@ -233,6 +232,11 @@ impl Conversation for Session {
             Err(_) => Err(ClientError::InvalidJson),
         };
         self.answer(result);
+    }
+
+    fn violated(&mut self, error: &FrameError) {
+        let reason = format_args!("{} (code {})", error.reason, error.code);
+        self.note_refusal("frames that break the WebSocket protocol", &reason, false);
     }
 }
 

@@ -165,11 +165,63 @@ struct Http {
     is_socket: bool,
     /// requests that were seen at the last look
     requests_seen: u32,
-    /// since when the head of a request is incomplete
-    head_since: Option<Instant>,
-    head_timeout: Duration,
+    /// while the head of a request is incomplete
+    head: Patience,
+    /// while the peer takes none of what it is answered
+    write: Patience,
+    /// reading was put off because of that
+    is_read_waiting: bool,
+}
+
+/// How long something has lasted, and how long it may. Its timer isn't set back each time: it looks at the time when it
+/// runs out.
+struct Patience {
+    since: Option<Instant>,
+    timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     is_timer_set: bool,
+}
+
+impl Patience {
+    fn new(timeout: Duration) -> Patience {
+        Patience {
+            since: None,
+            timeout,
+            timer: None,
+            is_timer_set: false,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// `Ready` when it has lasted too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(since) = self.since else {
+            return Poll::Pending;
+        };
+        let deadline = since + self.timeout;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if !self.is_timer_set {
+            timer.as_mut().reset(deadline);
+            self.is_timer_set = true;
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if Instant::now() >= deadline {
+                self.is_timer_set = false;
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
 }
 
 impl Wire {
@@ -205,10 +257,9 @@ impl Wire {
                 is_fresh: true,
                 is_socket: false,
                 requests_seen: 0,
-                head_since: None,
-                head_timeout: entrance.timeout(),
-                timer: None,
-                is_timer_set: false,
+                head: Patience::new(entrance.timeout()),
+                write: Patience::new(entrance.write_timeout()),
+                is_read_waiting: false,
             })),
         }
     }
@@ -249,8 +300,16 @@ impl Http {
     /// Bytes have come. Outside a request they are the beginning of the next one.
     fn note_bytes(&mut self) {
         self.note_requests();
-        if self.head_since.is_none() && !self.visit.is_in_request.get() {
-            self.head_since = Some(Instant::now());
+        if !self.visit.is_in_request.get() {
+            self.head.begin();
+        }
+    }
+
+    /// What goes out tells why the head of a request was refused. Browsers open connections in advance and say nothing
+    /// over them: that is no refusal.
+    fn report(&self, words: LastWords) {
+        if self.head.since.is_some() {
+            misdialed::refused_head(&self.visit.node, &self.visit.peer, words);
         }
     }
 
@@ -258,33 +317,38 @@ impl Http {
         let requests = self.visit.requests.get();
         if self.requests_seen != requests {
             self.requests_seen = requests;
-            self.head_since = None;
+            self.head.end();
         }
     }
 
-    /// `Ready` when the head of a request takes too long. actix has a timer for the first one of a connection only. The
-    /// timer isn't set back with each request: it looks at the time when it runs out.
+    /// `Ready` when the head of a request takes too long. actix has a timer for the first one of a connection only.
     fn poll_head_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.note_requests();
-        let Some(since) = self.head_since else {
-            return Poll::Pending;
-        };
-        let deadline = since + self.head_timeout;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if !self.is_timer_set {
-            timer.as_mut().reset(deadline);
-            self.is_timer_set = true;
-        }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                self.is_timer_set = false;
-                return Poll::Ready(());
+        self.head.poll(cx)
+    }
+
+    /// Notes whether the peer takes what is written, and gives up one that doesn't: actix would wait for ever.
+    fn poll_written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write.end();
+            if std::mem::take(&mut self.is_read_waiting) {
+                cx.waker().wake_by_ref();
             }
-            timer.as_mut().reset(deadline);
+            return written;
         }
+        self.write.begin();
+        ready!(self.write.poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether the next request must wait: actix would go on answering a peer that reads no answers, and keep them all.
+    fn is_read_put_off(&mut self) -> bool {
+        self.is_read_waiting = self.write.since.is_some();
+        self.is_read_waiting
     }
 }
 
@@ -298,16 +362,20 @@ impl AsyncRead for Wire {
         let Some(http) = &mut this.http else {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         };
+        if http.is_read_put_off() {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if http.early.is_empty() {
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    misdialed::log_broken_tls(&http.visit.node, &http.visit.peer, &error);
+                    misdialed::broken_tls(&http.visit.node, &http.visit.peer, &error);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Pending => {
                     ready!(http.poll_head_timeout(cx));
+                    http.report(misdialed::HEAD_TOO_SLOW);
                     this.say_last(cx, misdialed::HEAD_TOO_SLOW);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -340,19 +408,26 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.http.is_some()
-            && let Some(answer) = misdialed::answer_instead(bytes)
-        {
+        let this = self.get_mut();
+        let Some(http) = &mut this.http else {
+            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+        };
+        let instead = misdialed::answer_instead(bytes);
+        let written = match instead {
+            None => Pin::new(&mut this.stream).poll_write(cx, bytes),
             // actix ends the connection after this, so the part that may not fit is lost on nobody.
-            return Pin::new(&mut self.stream)
+            Some(answer) => Pin::new(&mut this.stream)
                 .poll_write(cx, &answer.to_bytes())
-                .map_ok(|_| bytes.len());
+                .map_ok(|_| bytes.len()),
+        };
+        if let (Some(answer), Poll::Ready(Ok(_))) = (instead, &written) {
+            http.report(answer);
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        http.poll_written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -367,12 +442,22 @@ impl AsyncWrite for Wire {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        match &mut this.http {
+            Some(http) => http.poll_written(cx, flushed),
+            None => flushed,
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut_down = Pin::new(&mut this.stream).poll_shutdown(cx);
+        match &mut this.http {
+            Some(http) => http.poll_written(cx, shut_down),
+            None => shut_down,
+        }
     }
 }
 

@@ -159,7 +159,7 @@ fn join(
         member.as_ref(),
         Instant::now(),
     )?;
-    session.hub.subscribe(key, session.key, since);
+    let channel = session.hub.subscribe(key, session.key, since);
     if is_first {
         session.count_occupied(&channel);
     }
@@ -236,14 +236,14 @@ pub fn unsubscribe(session: &mut Session, channel: &str) {
     let Ok(name) = ChannelName::parse(channel, session.app.limits.channel_name_chars_max) else {
         return;
     };
-    if let Some((name, user_id)) = session.subscriptions.remove_entry(&name) {
+    if let Some((name, user_id)) = session.subscriptions.remove(&name) {
         end_subscription(session, &name, user_id.as_deref());
     }
 }
 
 /// What follows the end of a connection, the same as from unsubscribing everywhere (C-37).
 pub fn leave_all(session: &mut Session) {
-    for (channel, user_id) in std::mem::take(&mut session.subscriptions) {
+    for (channel, user_id) in session.subscriptions.take() {
         end_subscription(session, &channel, user_id.as_deref());
     }
 }
