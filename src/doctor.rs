@@ -13,6 +13,7 @@ mod machine;
 mod place;
 mod project;
 mod socket;
+mod spoken;
 
 use crate::{
     apps::App,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod apart;
+mod entrance;
 mod http;
 pub mod limits;
 mod misdialed;
@@ -30,7 +31,7 @@ use actix_rt::net::TcpStream;
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
 
-use self::accept::Entrance;
+use self::entrance::Entrance;
 pub use self::{
     apart::Admin,
     reload::{ReloadSignal, reload_on},

@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
+    time::Instant,
 };
 
 use self::{rate::Allowance, signin::SignedIn, subscriptions::Subscriptions};
@@ -108,6 +109,17 @@ impl Session {
 
     fn send(&self, frame: &Frame) {
         self.link.push(frame);
+    }
+
+    /// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
+    fn leave(&self, channel: &ChannelName, user_id: Option<&str>) {
+        let key = self.channel_key(channel);
+        self.hub.unsubscribe(&key, self.key);
+        let worker = self.hub.worker();
+        let directory = self.node.directory();
+        if directory.leave(&self.app, &key, worker, user_id, Instant::now()) {
+            self.count_vacated(channel);
+        }
     }
 
     fn channel_key(&self, channel: &ChannelName) -> ChannelKey {

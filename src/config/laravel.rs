@@ -61,6 +61,12 @@ pub struct Browser {
 }
 
 impl LaravelApp {
+    /// Whether the app itself is here, and not just some of its variables, as in a container of the server's own.
+    pub fn is_project(&self) -> bool {
+        let marks = ["artisan", ".env", "bootstrap/cache/config.php"];
+        marks.iter().any(|mark| self.folder.join(mark).exists())
+    }
+
     /// The address PHP posts to, without `/apps`; `None` if the app names no host.
     pub fn posts_to(&self) -> Option<String> {
         let scheme = self.scheme.as_deref().unwrap_or("https");

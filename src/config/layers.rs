@@ -1,8 +1,5 @@
 //! The sources of settings, each a layer with the origin of every value, and how they are laid over each other.
-use super::{
-    error::{ConfigError, nearest},
-    soketi::SoketiFile,
-};
+use super::error::{ConfigError, nearest};
 use config::{Config, FileFormat, Format, Map, Source, Value, ValueKind};
 use std::{
     fs::File,
@@ -81,12 +78,6 @@ pub(super) fn hosted() -> Result<Layer, ConfigError> {
     parse(HOSTED, PRESET_ORIGIN)
 }
 
-/// A settings file: ours, or soketi's.
-pub(super) enum SettingsFile {
-    Toml(Layer),
-    Soketi(SoketiFile),
-}
-
 /// 16 MiB: no file with settings is near it.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
@@ -105,24 +96,6 @@ pub(super) fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, ConfigError>
         path: name.to_owned(),
         reason,
     })
-}
-
-/// Reads a settings file, which messages call `name`. Fails when it can't be read, is neither TOML nor JSON, or has keys that
-/// mean nothing.
-pub(super) fn file(path: &Path, name: &str) -> Result<SettingsFile, ConfigError> {
-    let bytes = read_file(path, name)?;
-    let text = String::from_utf8(bytes).map_err(|error| ConfigError::Unreadable {
-        path: name.to_owned(),
-        reason: format!(
-            "its byte {} is not UTF-8 text",
-            error.utf8_error().valid_up_to() + 1
-        ),
-    })?;
-    let origin = format!("file {name}");
-    match SoketiFile::is_one(name, &text) {
-        true => SoketiFile::parse(&text, &origin).map(SettingsFile::Soketi),
-        false => toml(&text, &origin).map(SettingsFile::Toml),
-    }
 }
 
 /// Settings as TOML text. Fails when it isn't TOML or has keys that mean nothing.

@@ -65,7 +65,13 @@ pub(super) fn settings(
         }),
         None if is_wanted => home
             .zip(hostname.as_deref())
-            .and_then(|(home, hostname)| herd::find(Path::new(home), hostname)),
+            .and_then(|(home, hostname)| herd::find(Path::new(home), hostname))
+            .map(|(certificate, key)| CertificateSource {
+                certificate,
+                key,
+                is_found: true,
+                origins: Default::default(),
+            }),
         None => None,
     };
     let watch = section.seconds("watch_s", 0..=86_400)?;

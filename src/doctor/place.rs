@@ -1,5 +1,5 @@
 //! An address to check, and who says that it is the one.
-use super::{Context, DoctorArguments, Finding, project::is_project};
+use super::{Context, DoctorArguments, Finding};
 use crate::{
     client::Address,
     config::{LaravelApp, Settings},
@@ -42,7 +42,7 @@ impl Place {
         };
         let family = family(laravel);
         let Some(host) = laravel.host.as_deref().filter(|host| !host.is_empty()) else {
-            if !is_project(laravel) {
+            if !laravel.is_project() {
                 return Place::of_server(context.settings);
             }
             return Err(Finding::wrong(

@@ -1,39 +1,24 @@
 //! What every accepted connection goes through before HTTP: a PROXY protocol header where one is due, then TLS where it is
 //! spoken. All of it within the handshake timeout.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::io;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
 use super::{
+    entrance::Entrance,
     misdialed::{self, LastWords, Misdialed, Opening},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
-use crate::{node::Node, peer::Peer};
+use crate::peer::Peer;
 
 /// What rustls may hold back for a peer that takes nothing, besides the outbox: two records.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Bytes read at once while it isn't known yet who the peer is: more than most TLS hellos have.
 const OPENING_BYTES: usize = 1024;
-
-/// What one listener asks of its connections.
-#[derive(Clone)]
-pub struct Entrance {
-    pub tls: Option<TlsAcceptor>,
-    /// trusted proxies must send a PROXY protocol header; otherwise nobody may
-    pub takes_headers: bool,
-    pub node: Arc<Node>,
-    /// connections on which no request has come yet
-    pub silent: Arc<AtomicUsize>,
-}
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
 pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
@@ -61,27 +46,6 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
             entrance.report(&peer, Misdialed::NotReady, &message);
             None
         }
-    }
-}
-
-impl Entrance {
-    fn expects_header(&self, peer: &Peer) -> bool {
-        let settings = self.node.settings();
-        self.takes_headers && peer.is_trusted(&settings.server.trusted_proxies)
-    }
-
-    fn report(&self, peer: &Peer, what: Misdialed, message: &str) {
-        misdialed::report(&self.node, peer, what, message);
-    }
-
-    /// For all that comes before HTTP, and then for the head of each request.
-    pub fn timeout(&self) -> Duration {
-        self.node.settings().server.handshake_timeout
-    }
-
-    /// For a peer that takes nothing of what it is answered.
-    pub fn write_timeout(&self) -> Duration {
-        self.node.settings().socket.write_timeout
     }
 }
 

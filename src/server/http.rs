@@ -24,7 +24,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::{
     Unclaimed,
-    accept::{Entrance, arrive},
+    accept::arrive,
+    entrance::Entrance,
     start_hub,
     wire::{Raw, Visit, Wire},
 };

@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    accept::Entrance,
+    entrance::Entrance,
     misdialed::{self, LastWords, Opening},
 };
 use crate::{node::Node, peer::Peer};

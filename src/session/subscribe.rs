@@ -249,24 +249,8 @@ pub fn leave_all(session: &mut Session) {
 }
 
 fn end_subscription(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
-    leave(session, channel, user_id);
+    session.leave(channel, user_id);
     session.link.metrics().unsubscribed.add(1);
     let observer = session.node.observe();
     observer.unsubscribed(session.socket(), channel, user_id);
-}
-
-/// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
-pub fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
-    let key = session.channel_key(channel);
-    session.hub.unsubscribe(&key, session.key);
-    let is_vacated = session.node.directory().leave(
-        &session.app,
-        &key,
-        session.hub.worker(),
-        user_id,
-        Instant::now(),
-    );
-    if is_vacated {
-        session.count_vacated(channel);
-    }
 }
