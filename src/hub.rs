@@ -296,13 +296,15 @@ impl Hub {
             usize::try_from(over.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
         let steps = steps.max(1);
         let mut closed = 0;
+        // Not a pause after each step: what closing takes must not make the drain last longer than was asked for.
+        let mut due_steps = tokio::time::interval(DRAIN_STEP);
         for step in 1..=steps {
+            due_steps.tick().await;
             let due = (links.len().saturating_mul(step)).div_ceil(steps);
             for link in links[closed..due].iter().filter_map(Weak::upgrade) {
                 link.close(CloseReason::ServerClosing);
             }
             closed = due;
-            tokio::time::sleep(DRAIN_STEP).await;
         }
     }
 

@@ -74,8 +74,8 @@ pub fn filter(text: &str) -> Option<EnvFilter> {
 /// What the HTTP library tells of its own start, and as errors of clients that don't speak HTTP (we say that ourselves, of
 /// each address once a second), is for those who look for a fault: they ask for debug, or for the library by name.
 fn without_library_talk(text: &str) -> Cow<'_, str> {
-    let levels = text.split(',').filter_map(|part| part.trim().parse().ok());
-    let level = levels.last().unwrap_or(LevelFilter::ERROR);
+    let mut levels = text.split(',').filter_map(|part| part.trim().parse().ok());
+    let level = levels.next_back().unwrap_or(LevelFilter::ERROR);
     if level == LevelFilter::OFF || level > LevelFilter::INFO || text.contains("actix") {
         return text.into();
     }

@@ -17,7 +17,7 @@ pub struct Subscriptions(Kept);
 enum Kept {
     Few(Vec<(ChannelName, Member)>),
     /// until the connection ends, however few are left
-    Many(Box<HashMap<ChannelName, Member>>),
+    Many(HashMap<ChannelName, Member>),
 }
 
 impl Default for Kept {
@@ -54,7 +54,7 @@ impl Subscriptions {
             Kept::Few(few) => {
                 let mut many: HashMap<_, _> = std::mem::take(few).into_iter().collect();
                 many.insert(channel, member);
-                self.0 = Kept::Many(Box::new(many));
+                self.0 = Kept::Many(many);
             }
             Kept::Many(many) => {
                 many.insert(channel, member);
