@@ -553,7 +553,7 @@ fn log_settings(section: &Section<'_>) -> Result<LogSettings, ConfigError> {
     })
 }
 
-/// An event larger than the outbox would cut off every socket it goes to.
+/// Where an app is reachable although everybody knows its secret.
 fn published_secret(
     server: &ServerSettings,
     configured: &[apps::Configured<'_>],
@@ -567,6 +567,7 @@ fn published_secret(
     })
 }
 
+/// An event larger than the outbox would cut off every socket it goes to.
 fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     let largest = apps
         .iter()

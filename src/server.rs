@@ -1,7 +1,7 @@
 //! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
 
 mod accept;
-mod bind;
+mod apart;
 mod http;
 pub mod limits;
 mod misdialed;
@@ -29,18 +29,18 @@ use actix_rt::net::TcpStream;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
-use actix_web::web;
 
 use self::accept::Entrance;
 pub use self::{
-    bind::{BindError, listen},
+    apart::Admin,
     reload::{ReloadSignal, reload_on},
     signals::StopSignals,
     systemd::{Inherited, InheritedError},
     tls::{Certificates, TlsError},
 };
 use crate::{
-    admin::{self, Admin, AdminError},
+    admin::AdminError,
+    bind::{self, BindError},
     config::{ServerSettings, Settings},
     hub::{
         self, Hub,
@@ -139,7 +139,7 @@ pub fn start_with(
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
-    let admin = admin::start(&node, address)?;
+    let admin = Admin::start(&node, address)?;
     let without_tls = Entrance {
         tls: None,
         takes_headers,
@@ -196,31 +196,6 @@ pub fn start_with(
         #[cfg(unix)]
         socket_file: listening.socket_file,
     })
-}
-
-/// Serves these routes by HTTP alone, on a worker of its own. Must run inside an actix system.
-pub fn serve_apart<R>(
-    listener: TcpListener,
-    node: &Arc<Node>,
-    connections_max: usize,
-    routes: R,
-) -> io::Result<ServerHandle>
-where
-    R: FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static,
-{
-    let node = node.clone();
-    let server = Server::build()
-        .workers(1)
-        .max_concurrent_connections(connections_max)
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen("apart", listener, move || {
-            http::plain_service(node.clone(), routes.clone())
-        })?
-        .run();
-    let handle = server.handle();
-    actix_rt::spawn(server);
-    Ok(handle)
 }
 
 /// Every socket that connections are taken from.

@@ -1,5 +1,4 @@
 //! How much an app may still do in this second: events and reads, counted as soketi does and told in its headers.
-use super::error::ApiError;
 use crate::{
     apps::App,
     gate::{Gate, Refusal, retry_after_s},
@@ -32,28 +31,26 @@ impl Allowance {
     }
 }
 
-/// Counts events, each once for each of its channels. `Ok(None)`: the app has no such limit.
-pub fn take_events(gate: &Gate, app: &App, count: usize) -> Result<Option<Allowance>, ApiError> {
+/// Counts events, each once for each of its channels. `Ok(None)`: the app has no such limit. `Err`: over it.
+pub fn take_events(gate: &Gate, app: &App, count: usize) -> Result<Option<Allowance>, Allowance> {
     let Some(limit) = app.limits.backend_events_per_s else {
         return Ok(None);
     };
     let taken = take(&app.usage.backend_events, count, limit);
-    taken.map(Some).map_err(|allowance| {
-        gate.count(Refusal::BackendEvents);
-        ApiError::TooManyEvents { count, allowance }
-    })
+    taken
+        .map(Some)
+        .inspect_err(|_| gate.count(Refusal::BackendEvents))
 }
 
 /// Counts a request that changes nothing.
-pub fn take_read(gate: &Gate, app: &App) -> Result<Option<Allowance>, ApiError> {
+pub fn take_read(gate: &Gate, app: &App) -> Result<Option<Allowance>, Allowance> {
     let Some(limit) = app.limits.read_requests_per_s else {
         return Ok(None);
     };
     let taken = take(&app.usage.read_requests, 1, limit);
-    taken.map(Some).map_err(|allowance| {
-        gate.count(Refusal::ReadRequests);
-        ApiError::TooManyReads(allowance)
-    })
+    taken
+        .map(Some)
+        .inspect_err(|_| gate.count(Refusal::ReadRequests))
 }
 
 fn take(window: &Mutex<Window>, count: usize, limit: u32) -> Result<Allowance, Allowance> {

@@ -67,7 +67,8 @@ impl Signed {
     /// # Errors
     /// `TooManyEvents` over the app's `backend_events_per_s`; then nothing was counted.
     pub fn take_events(&self, node: &Node, count: usize) -> Result<(), ApiError> {
-        let left = allowance::take_events(node.gate(), &self.app, count)?;
+        let left = allowance::take_events(node.gate(), &self.app, count)
+            .map_err(|allowance| ApiError::TooManyEvents { count, allowance })?;
         show(&self.request, left);
         Ok(())
     }
@@ -115,7 +116,8 @@ async fn check(request: HttpRequest, payload: Payload) -> Result<Signed, ApiErro
     }
     let signed = checked?;
     if signed.request.method().is_safe() {
-        let left = allowance::take_read(node.gate(), &signed.app)?;
+        let left =
+            allowance::take_read(node.gate(), &signed.app).map_err(ApiError::TooManyReads)?;
         show(&signed.request, left);
     }
     Ok(signed)

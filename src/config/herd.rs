@@ -24,6 +24,7 @@ pub(super) fn find(home: &Path, hostname: &str) -> Option<CertificateSource> {
             certificate,
             key,
             is_found: true,
+            origins: Default::default(),
         })
     })
 }

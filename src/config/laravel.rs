@@ -8,8 +8,12 @@ mod tests;
 
 use super::ServerSettings;
 use crate::apps::App;
+use ipnet::IpNet;
 pub(super) use project::Project;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 /// The app's side of the settings, as far as it was found. The server itself needs none of it; the warnings at start,
 /// the welcome text and `resound doctor` do.
@@ -103,6 +107,15 @@ impl LaravelApp {
         let plain = server.listeners.plain.map(|address| address.port());
         if !is_https && plain.is_some() && plain == self.port {
             return None;
+        }
+        let is_loopback = |network: &IpNet| network.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST));
+        if server.listeners.proxy_protocol
+            && self.port == Some(server.port)
+            && server.trusted_proxies.iter().any(is_loopback)
+        {
+            return Some(format!(
+                "the app posts to {url}, but only proxies are heard there (server.proxy_protocol): let the server listen for the app elsewhere (server.plain_port), or let the app use the proxy"
+            ));
         }
         if is_https && !has_certificate {
             return Some(format!(

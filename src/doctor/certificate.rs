@@ -52,6 +52,13 @@ pub(super) async fn check(
     match shaken {
         Ok(_) => valid(place, &chain),
         Err(ConnectError::Tls {
+            error: Some(TlsError::InvalidCertificate(_)),
+            ..
+        }) if address.is_own => Finding::note(
+            name,
+            "TLS is spoken; whether the certificate is trusted only shows at the address that clients use: check that with --url",
+        ),
+        Err(ConnectError::Tls {
             error: Some(TlsError::InvalidCertificate(error)),
             ..
         }) => {

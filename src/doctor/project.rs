@@ -20,7 +20,10 @@ pub(super) fn unusable(error: &ConfigError) -> Finding {
         _ => "change that setting; `resound config` shows all of them and where each comes from"
             .to_owned(),
     };
-    Finding::wrong(SETTINGS, error.to_string(), cure)
+    let text = error.to_string();
+    // told once, as the cure
+    let text = text.strip_suffix(&format!("; {cure}")).unwrap_or(&text);
+    Finding::wrong(SETTINGS, text, cure)
 }
 
 pub(super) fn check(settings: &Settings, arguments: &DoctorArguments) -> Vec<Finding> {
