@@ -6,6 +6,7 @@ mod entrance;
 mod http;
 pub mod limits;
 mod misdialed;
+mod patience;
 mod proxy_protocol;
 mod reload;
 mod signals;

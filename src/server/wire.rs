@@ -13,22 +13,19 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use actix_rt::net::TcpStream;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::{
     entrance::Entrance,
     misdialed::{self, LastWords, Opening},
+    patience::Patience,
 };
 use crate::{node::Node, peer::Peer};
 
@@ -178,57 +175,6 @@ struct Http {
     is_read_waiting: bool,
     /// since reading last stopped
     bytes_read: usize,
-}
-
-/// How long something has lasted, and how long it may. Its timer isn't set back each time: it looks at the time when it
-/// runs out.
-struct Patience {
-    since: Option<Instant>,
-    timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    is_timer_set: bool,
-}
-
-impl Patience {
-    fn new(timeout: Duration) -> Patience {
-        Patience {
-            since: None,
-            timeout,
-            timer: None,
-            is_timer_set: false,
-        }
-    }
-
-    fn begin(&mut self) {
-        self.since.get_or_insert_with(Instant::now);
-    }
-
-    fn end(&mut self) {
-        self.since = None;
-    }
-
-    /// `Ready` when it has lasted too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(since) = self.since else {
-            return Poll::Pending;
-        };
-        let deadline = since + self.timeout;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if !self.is_timer_set {
-            timer.as_mut().reset(deadline);
-            self.is_timer_set = true;
-        }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                self.is_timer_set = false;
-                return Poll::Ready(());
-            }
-            timer.as_mut().reset(deadline);
-        }
-    }
 }
 
 impl Wire {
