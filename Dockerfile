@@ -36,5 +36,6 @@ EXPOSE 8080 6001 9601
 # (RESOUND_SERVER_PORT or REVERB_SERVER_PORT) rather than by arguments.
 HEALTHCHECK --interval=10s --timeout=6s --start-period=5s CMD ["/resound", "health"]
 # As process 1 it gets no default reaction to signals; it handles SIGTERM and SIGINT itself, closes its sockets and exits
-# with 0. `docker stop` gives it 10 s, which the default drain time of 5 s fits into.
+# with 0. `docker stop` gives it 10 s, which the default drain time of 5 s fits into; `--stop-timeout 45` covers clients that don't
+# answer and webhooks that wait as well.
 ENTRYPOINT ["/resound"]

@@ -7,7 +7,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 help:
 	@echo 'make run      build and run the server'
 	@echo 'make test     install what is missing, then run every test'
-	@echo 'make lint     check format and clippy, warnings are errors'
+	@echo 'make lint     check format, clippy and the links of the code map, warnings are errors'
 	@echo 'make fmt      format the code'
 	@echo 'make bench    measure memory, deliveries and triggers on this machine'
 
@@ -27,6 +27,7 @@ test: install
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings -A rustdoc::bare-urls' cargo doc --no-deps --lib
 
 fmt:
 	cargo fmt

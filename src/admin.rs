@@ -1,33 +1,27 @@
-//! The admin listener: metrics, health checks and the live stream, for operators and monitoring. A server of its own with
-//! one worker, so that it answers while the main one drains.
+//! The admin listener: metrics, health checks and the live stream, for operators and monitoring. What it listens on and what
+//! it answers; the server runs it, apart from its own workers, so that it answers while those drain.
 
 mod export;
 mod routes;
 mod soketi;
 mod stream;
-pub mod tail;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr, TcpListener},
+    sync::Arc,
+};
 
-use actix_web::{App, HttpServer, dev::ServerHandle, web};
+use actix_web::web;
 
 use self::routes::Context;
 use crate::{
-    bind::{BindError, listen},
+    bind::{self, BindError},
+    config::AdminSettings,
     node::Node,
 };
 
-/// How long a request may take to arrive.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Connections at one time. A monitoring system needs one, health checks a few.
-const CONNECTIONS_MAX: usize = 1024;
-
-/// A listener that serves.
-pub struct Admin {
-    pub address: SocketAddr,
-    handle: ServerHandle,
-}
+pub const CONNECTIONS_MAX: usize = 1024;
 
 /// Why there is no admin listener although there should be one.
 #[derive(Debug, thiserror::Error)]
@@ -35,61 +29,44 @@ pub enum AdminError {
     #[error(
         "the admin listener can't have port {port} of {host}: it is in use; choose another with admin.port or RESOUND_ADMIN_PORT, or do without (admin.enabled = false)"
     )]
-    InUse { host: std::net::IpAddr, port: u16 },
+    InUse { host: IpAddr, port: u16 },
     #[error("the admin listener (admin.host, admin.port) failed: {0}")]
     Bind(BindError),
-    #[error("the admin listener could not be started: {0}")]
-    Io(#[from] io::Error),
 }
 
-/// Starts the listener that the settings ask for. `main`: where the server itself listens.
+/// Opens the listener that the settings ask for.
 ///
 /// Somebody else on the default port is most likely another Resound on this machine: then there is a warning and no
 /// listener.
-pub fn start(node: &Arc<Node>, main: SocketAddr) -> Result<Option<Admin>, AdminError> {
-    let settings = &node.settings().admin;
+pub fn listen(settings: &AdminSettings) -> Result<Option<TcpListener>, AdminError> {
     if !settings.enabled {
         return Ok(None);
     }
-    let listener = match listen(settings.host, settings.port) {
-        Ok(listener) => listener,
+    match bind::listen(settings.host, settings.port) {
+        Ok(listener) => Ok(Some(listener)),
         Err(error @ BindError::InUse { host, port }) if settings.is_port_chosen => {
             tracing::debug!("{error}");
-            return Err(AdminError::InUse { host, port });
+            Err(AdminError::InUse { host, port })
         }
         Err(BindError::InUse { host, port }) => {
             tracing::warn!(
                 "port {port} of {host} is in use: going on without the admin listener (metrics, live stream); choose another port with admin.port or RESOUND_ADMIN_PORT"
             );
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(AdminError::Bind(error)),
-    };
-    let address = listener.local_addr()?;
-    let data = web::Data::from(node.clone());
-    let context = web::Data::new(Context::new(node, main));
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .app_data(context.clone())
-            .configure(routes::routes)
-    })
-    .workers(1)
-    .max_connections(CONNECTIONS_MAX)
-    .client_request_timeout(REQUEST_TIMEOUT)
-    .disable_signals()
-    .shutdown_timeout(1)
-    .listen(listener)?
-    .run();
-    let handle = server.handle();
-    actix_rt::spawn(server);
-    tracing::info!("metrics, health checks and live stream on http://{address}");
-    Ok(Some(Admin { address, handle }))
+        Err(error) => Err(AdminError::Bind(error)),
+    }
 }
 
-impl Admin {
-    /// Ends it at once, open streams included.
-    pub async fn stop(self) {
-        self.handle.stop(false).await;
+/// All that is answered there. `main`: where the server itself listens.
+pub fn routes(
+    node: &Arc<Node>,
+    main: SocketAddr,
+) -> impl FnOnce(&mut web::ServiceConfig) + Clone + Send + 'static {
+    let data = web::Data::from(node.clone());
+    let context = web::Data::new(Context::new(node, main));
+    move |config| {
+        config.app_data(data).app_data(context);
+        routes::routes(config);
     }
 }

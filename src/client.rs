@@ -4,14 +4,18 @@ pub mod http;
 pub mod socket;
 pub mod tls;
 
-use crate::{apps::App, config::Settings, protocol::codes::shown};
+use crate::{
+    apps::App,
+    config::{ServerSettings, Settings},
+    protocol::codes::shown,
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 use rustls::{ClientConfig, pki_types::ServerName};
 use std::{
     error::Error,
     fmt, io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -30,6 +34,8 @@ pub struct Address {
     pub port: u16,
     /// in front of `/app` and `/apps`: "" or "/prefix"
     pub prefix: String,
+    /// This machine's own server, by its settings: any certificate of its will do.
+    pub is_own: bool,
 }
 
 /// What `--url` must be. `Display` is a sentence.
@@ -38,6 +44,28 @@ pub struct Address {
     "{} is not where a server can be: a URL has a scheme (http or https), a host and perhaps a port and a path, such as http://127.0.0.1:8080", shown(.0, 200)
 )]
 pub struct NotAnAddress(pub String);
+
+/// Why the settings name no place at which the tools can ask the server. `Display` is a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAddress {
+    #[error(
+        "server.port is 0, so the settings don't tell the port: say with --url where the server is (its first line of output has it)"
+    )]
+    AnyPort,
+    #[error(
+        "server.proxy_protocol is on, so only a proxy can talk to the server's port: set server.plain_port (PHP on this machine needs it as well), or say with --url how to ask through the proxy"
+    )]
+    ProxiesOnly,
+}
+
+/// The address at which a program of the same machine reaches who listens on `host`.
+fn reachable(host: IpAddr) -> IpAddr {
+    match host {
+        host if !host.is_unspecified() => host,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
+}
 
 impl Address {
     /// Takes `http`, `https`, `ws` and `wss`; ports default to 80 and 443.
@@ -59,21 +87,47 @@ impl Address {
             host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default().ok_or_else(refused)?,
             prefix: url.path().trim_end_matches('/').to_owned(),
+            is_own: false,
         })
     }
 
-    /// Where the server that these settings describe can be reached from this machine.
-    pub fn of_server(settings: &Settings) -> Address {
-        let host = match settings.server.host {
-            host if !host.is_unspecified() => host,
-            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-        };
+    /// Where the server that these settings describe can be reached from this machine: the listener without TLS, if there
+    /// is one, else the main one.
+    pub fn of_server(settings: &Settings) -> Result<Address, NoAddress> {
+        let ServerSettings {
+            host,
+            port,
+            listeners,
+            trusted_proxies,
+            ..
+        } = &settings.server;
+        if let Some(plain) = listeners.plain {
+            return Ok(Address::of_listener(plain.ip(), plain.port(), false));
+        }
+        let host = reachable(*host);
+        // who connects to one of its own addresses comes from that address
+        let is_proxy = |network: &ipnet::IpNet| network.contains(&host.to_canonical());
+        if listeners.proxy_protocol && trusted_proxies.iter().any(is_proxy) {
+            return Err(NoAddress::ProxiesOnly);
+        }
+        if *port == 0 {
+            return Err(NoAddress::AnyPort);
+        }
+        Ok(Address::of_listener(
+            host,
+            *port,
+            settings.tls.source.is_some(),
+        ))
+    }
+
+    /// Where a listener of this machine's can be reached.
+    pub fn of_listener(host: IpAddr, port: u16, is_tls: bool) -> Address {
         Address {
-            is_tls: settings.tls.source.is_some(),
-            host: host.to_string(),
-            port: settings.server.port,
+            is_tls,
+            host: reachable(host).to_string(),
+            port,
             prefix: String::new(),
+            is_own: true,
         }
     }
 
@@ -373,7 +427,9 @@ mod tests {
     fn the_servers_own_address() {
         let check = |toml: &str, expected: &str| {
             let settings = crate::config::from_toml(toml).expect("settings");
-            assert_eq!(Address::of_server(&settings).to_string(), expected);
+            let found = Address::of_server(&settings).map(|address| address.to_string());
+            let found = found.unwrap_or_else(|error| error.to_string());
+            assert!(found.starts_with(expected), "{toml}: {found}");
         };
         check("", "http://127.0.0.1:8080");
         check("[server]\nhost = \"::1\"\nport = 9", "http://[::1]:9");
@@ -382,6 +438,21 @@ mod tests {
         check(
             &format!("{app}[server]\nhost = \"::\""),
             "http://[::1]:8080",
+        );
+        let tls = "[tls]\ncertificate = 'a.pem'\n";
+        check(tls, "https://127.0.0.1:8080");
+        check(&format!("{tls}[server]\nport = 0"), "server.port is 0");
+        check(
+            &format!("{tls}[server]\nport = 0\nplain_port = 9"),
+            "http://127.0.0.1:9",
+        );
+        let proxied = "[server]\nproxy_protocol = true\n";
+        check(proxied, "server.proxy_protocol is on");
+        check(&format!("{proxied}plain_port = 9"), "http://127.0.0.1:9");
+        // not from one of the proxies, so no header is expected
+        check(
+            &format!("{app}{proxied}host = '10.0.0.1'\ntrusted_proxies = ['127.0.0.0/8']"),
+            "http://10.0.0.1:8080",
         );
     }
 

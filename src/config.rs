@@ -15,6 +15,7 @@ mod limits;
 mod listeners;
 mod php;
 mod section;
+mod settings_file;
 mod soketi;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,9 @@ use crate::{
     log::{self, LogFormat, LogSettings},
 };
 use laravel::Project;
-use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, SettingsFile, Table};
+use layers::{DEFAULT_ORIGIN, KNOWN_KEYS, Layer, Table};
 use section::Section;
+use settings_file::SettingsFile;
 use soketi::FromSoketi;
 use std::{
     collections::HashMap,
@@ -195,7 +197,7 @@ pub fn load(
     let file = match settings_file(overrides, &project) {
         Some(name) => {
             let folder = overrides.folder.clone().unwrap_or_default();
-            let file = layers::file(&folder.join(&name), &name.display().to_string())?;
+            let file = settings_file::read(&folder.join(&name), &name.display().to_string())?;
             project.files.push(name.display().to_string());
             file
         }
@@ -553,7 +555,7 @@ fn log_settings(section: &Section<'_>) -> Result<LogSettings, ConfigError> {
     })
 }
 
-/// An event larger than the outbox would cut off every socket it goes to.
+/// Where an app is reachable although everybody knows its secret.
 fn published_secret(
     server: &ServerSettings,
     configured: &[apps::Configured<'_>],
@@ -567,6 +569,7 @@ fn published_secret(
     })
 }
 
+/// An event larger than the outbox would cut off every socket it goes to.
 fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     let largest = apps
         .iter()

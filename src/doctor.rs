@@ -13,6 +13,7 @@ mod machine;
 mod place;
 mod project;
 mod socket;
+mod spoken;
 
 use crate::{
     apps::App,
@@ -241,8 +242,8 @@ struct Context<'a> {
     settings: &'a Settings,
     app: &'a App,
     roots: RootCertStore,
-    tls: Arc<ClientConfig>,
-    http: Http,
+    checked: Asking,
+    unchecked: Asking,
     /// of the page in the browser; `None` = the place itself
     origin: Option<String>,
     /// for each step
@@ -251,7 +252,30 @@ struct Context<'a> {
     channel: String,
 }
 
+/// How servers are asked.
+struct Asking {
+    tls: Arc<ClientConfig>,
+    http: Http,
+}
+
+impl Asking {
+    fn new(tls: ClientConfig, patience: Duration) -> Asking {
+        Asking {
+            http: Http::new(tls.clone(), patience),
+            tls: Arc::new(tls),
+        }
+    }
+}
+
 impl<'a> Context<'a> {
+    /// As its users ask there. At the server's own address are none, so any certificate will do.
+    fn asking(&self, address: &Address) -> &Asking {
+        match address.is_own {
+            true => &self.unchecked,
+            false => &self.checked,
+        }
+    }
+
     fn laravel(&self) -> Option<&'a LaravelApp> {
         self.settings.laravel.as_ref()
     }
@@ -339,15 +363,15 @@ fn context<'a>(
     roots: RootCertStore,
 ) -> Context<'a> {
     let patience = Duration::from_secs(arguments.timeout.unwrap_or(10).into());
-    let tls = tls::checked(roots.clone());
+    let checked = tls::checked(roots.clone());
     let app_url = || settings.laravel.as_ref()?.app_url.as_deref();
     let origin = arguments.origin.as_deref().or_else(app_url);
     Context {
         settings,
         app,
         roots,
-        http: Http::new(tls.clone(), patience),
-        tls: Arc::new(tls),
+        checked: Asking::new(checked, patience),
+        unchecked: Asking::new(tls::unchecked(), patience),
         origin: origin.map(place::origin),
         patience,
         channel: format!("resound-doctor-{:016x}", rand::random::<u64>()),

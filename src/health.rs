@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use reqwest::Url;
+use rustls::ClientConfig;
 
 use crate::{
     client::{
-        self, Address,
+        self, Address, NoAddress,
         http::{Answer, Http, RequestError, config_for},
     },
     config::Settings,
@@ -14,35 +15,44 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a server counts as unhealthy.
+/// Why a server counts as unhealthy. `Display` is a sentence.
 #[derive(Debug, thiserror::Error)]
-#[error("no healthy server at {url}: {reason}")]
-pub struct Unhealthy {
-    url: String,
-    reason: String,
+pub enum Unhealthy {
+    #[error("no healthy server at {url}: {reason}")]
+    At { url: String, reason: String },
+    #[error(transparent)]
+    Nowhere(#[from] NoAddress),
 }
 
 /// Succeeds if `url` answers with 200; by default `/up` of the server that these settings describe. On loopback any
 /// certificate will do.
 pub fn check(settings: &Settings, url: Option<&str>) -> Result<(), Unhealthy> {
-    let url = url.map_or_else(
-        || Address::of_server(settings).http_url("/up"),
-        str::to_owned,
-    );
-    match client::block_on(ask(&url)) {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(reason)) => Err(Unhealthy { url, reason }),
-        Err(error) => Err(Unhealthy {
-            url,
-            reason: format!("it can't be asked ({error})"),
-        }),
-    }
+    let (tls, url) = match url {
+        Some(url) => (origin(url).as_ref().map(config_for), url.to_owned()),
+        None => {
+            let address = own(settings)?;
+            (Some(config_for(&address)), address.http_url("/up"))
+        }
+    };
+    let outcome = match tls {
+        Some(tls) => client::block_on(ask(tls, &url))
+            .unwrap_or_else(|error| Err(format!("it can't be asked ({error})"))),
+        None => Err("--url must be a whole URL, such as http://127.0.0.1:8080/up".to_owned()),
+    };
+    outcome.map_err(|reason| Unhealthy::At { url, reason })
 }
 
-async fn ask(url: &str) -> Result<(), String> {
-    let address =
-        origin(url).ok_or("--url must be a whole URL, such as http://127.0.0.1:8080/up")?;
-    let http = Http::new(config_for(&address), TIMEOUT);
+/// The server itself, or else its admin listener, which always speaks plain HTTP.
+fn own(settings: &Settings) -> Result<Address, NoAddress> {
+    let admin = &settings.admin;
+    Address::of_server(settings).or_else(|error| match admin.enabled && admin.port != 0 {
+        true => Ok(Address::of_listener(admin.host, admin.port, false)),
+        false => Err(error),
+    })
+}
+
+async fn ask(tls: ClientConfig, url: &str) -> Result<(), String> {
+    let http = Http::new(tls, TIMEOUT);
     match http.get(url).await {
         Ok(answer) if answer.status == 200 => Ok(()),
         Ok(answer) => Err(refused(&answer)),
@@ -103,6 +113,24 @@ mod tests {
         check("127.0.0.1:8080", None);
         check("/up", None);
         check("", None);
+    }
+
+    #[test]
+    fn the_admin_listener_is_asked_where_only_proxies_are_heard() {
+        let check = |toml: &str, expected: Option<&str>| {
+            let settings = crate::config::from_toml(toml).expect("settings");
+            let found = own(&settings).map(|address| address.to_string()).ok();
+            assert_eq!(found.as_deref(), expected, "{toml}");
+        };
+        check("", Some("http://127.0.0.1:8080"));
+        let proxied = "[server]\nproxy_protocol = true\n";
+        check(proxied, Some("http://127.0.0.1:9601"));
+        check(
+            &format!("{proxied}plain_port = 9"),
+            Some("http://127.0.0.1:9"),
+        );
+        check(&format!("{proxied}[admin]\nenabled = false"), None);
+        check("[server]\nport = 0\n[admin]\nport = 0", None);
     }
 
     #[test]

@@ -28,8 +28,9 @@ use self::{
     ticker::{Due, Limits},
 };
 use crate::{
-    frame::Frame, metrics::worker::WorkerMetrics, protocol::codes::CloseReason,
-    protocol::socket_id::SocketId,
+    frame::Frame,
+    metrics::worker::WorkerMetrics,
+    protocol::{channel::ChannelName, codes::CloseReason, socket_id::SocketId},
 };
 
 /// Commands taken in one turn.
@@ -157,13 +158,19 @@ impl Hub {
         link.wake();
     }
 
-    /// From now on the socket gets what is published after `since`.
-    pub fn subscribe(&self, channel: ChannelKey, socket: SocketKey, since: Position) {
-        self.channels
-            .borrow_mut()
-            .entry(channel)
-            .or_default()
-            .insert(socket, since);
+    /// From now on the socket gets what is published after `since`. Returns the channel's name as all of its subscribers
+    /// here may share it: thousands of copies would be kept otherwise.
+    pub fn subscribe(
+        &self,
+        channel: ChannelKey,
+        socket: SocketKey,
+        since: Position,
+    ) -> ChannelName {
+        let mut channels = self.channels.borrow_mut();
+        let subscribers = channels.entry(channel);
+        let name = subscribers.key().name.clone();
+        subscribers.or_default().insert(socket, since);
+        name
     }
 
     /// From now on the socket gets nothing more of the channel, whatever is on its way to this hub (S-19).
@@ -333,13 +340,15 @@ impl Hub {
             usize::try_from(over.as_millis() / DRAIN_STEP.as_millis()).unwrap_or(usize::MAX);
         let steps = steps.max(1);
         let mut closed = 0;
+        // Not a pause after each step: what closing takes must not make the drain last longer than was asked for.
+        let mut due_steps = tokio::time::interval(DRAIN_STEP);
         for step in 1..=steps {
+            due_steps.tick().await;
             let due = (links.len().saturating_mul(step)).div_ceil(steps);
             for link in links[closed..due].iter().filter_map(Weak::upgrade) {
                 link.close(CloseReason::ServerClosing);
             }
             closed = due;
-            tokio::time::sleep(DRAIN_STEP).await;
         }
     }
 

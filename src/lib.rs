@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
-//! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command |
+//! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command; `tail/admin.rs` prints the live stream |
 //! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
@@ -17,7 +17,7 @@
 //! | [`log`] | `tracing` to standard error, as text or JSON |
 //! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
 //! | [`bind`] | opens listening sockets, and says in a sentence why one can't be opened |
-//! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream; `resound tail --admin` |
+//! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream |
 //! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
 //! | [`metrics`] | counters, nothing else: [`worker`](metrics::worker) for one thread, [`shared`](metrics::shared) for many; `admin/export.rs` adds them up when somebody asks |
 //! | [`live`] | the live stream: events, filters, a bounded queue for each listener |
@@ -40,9 +40,11 @@
 //! # Who may use whom
 //!
 //! ```text
-//! main -> cli, welcome -> config -> log
-//!     \-> health, publish, tail, doctor, admin::tail -> client
-//!     |      /-> admin -> node (and api::health)
+//! main -> cli, log, welcome (which reads what server started)
+//!     \-> health, publish, tail, doctor -> client
+//!     |-> import
+//!     |      /-> admin -> node, metrics, live (and api::health)
+//!     |      |-> reload -> node, log
 //!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
@@ -51,8 +53,9 @@
 //! api, node -> idempotency
 //! socket, session, api, node -> observe -> metrics, live
 //! hub -> metrics::worker (plain counters)
-//! socket, session, api -> gate -> peer, rate
-//! everything may use: apps -> rate, protocol -> frame
+//! server, admin -> bind
+//! server, socket, session, api -> gate -> peer, rate
+//! everything may use: config -> apps -> rate, protocol -> frame
 //! ```
 //!
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows

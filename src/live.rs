@@ -25,7 +25,7 @@ pub enum Kind {
     Disconnected,
     Subscribed,
     Unsubscribed,
-    /// a handshake, connection, subscription, message or request
+    /// a transport, handshake, connection, subscription, message or request
     Refused,
     /// over the HTTP API
     Published,

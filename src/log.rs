@@ -1,5 +1,5 @@
 //! Logging: `tracing` events to standard error, as text for people or JSON for machines.
-use std::{io::IsTerminal, sync::OnceLock};
+use std::{borrow::Cow, io::IsTerminal, sync::OnceLock};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
     util::SubscriberInitExt,
@@ -68,17 +68,27 @@ pub fn filter(text: &str) -> Option<EnvFilter> {
     {
         return None;
     }
-    // What the HTTP library tells of its own start is of interest to those who look for a fault only.
-    let quieter = match text.eq_ignore_ascii_case("info") {
-        true => "info,actix_server=warn",
-        false => text,
+    EnvFilter::builder().parse(without_library_talk(text)).ok()
+}
+
+/// What the HTTP library tells of its own start, and as errors of clients that don't speak HTTP (we say that ourselves, of
+/// each address once a second), is for those who look for a fault: they ask for debug, or for the library by name.
+fn without_library_talk(text: &str) -> Cow<'_, str> {
+    let mut levels = text.split(',').filter_map(|part| part.trim().parse().ok());
+    let level = levels.next_back().unwrap_or(LevelFilter::ERROR);
+    if level == LevelFilter::OFF || level > LevelFilter::INFO || text.contains("actix") {
+        return text.into();
+    }
+    let start = match level {
+        LevelFilter::INFO => ",actix_server=warn",
+        _ => "",
     };
-    EnvFilter::builder().parse(quieter).ok()
+    format!("{text}{start},actix_http::h1::dispatcher=off").into()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::filter;
+    use super::{filter, without_library_talk};
 
     #[test]
     fn levels_and_parts_are_told_from_nonsense() {
@@ -96,5 +106,25 @@ mod tests {
         check("info,hub", false);
         check("resound=loud", false);
         check("a=b=c", false);
+    }
+
+    #[test]
+    fn the_http_library_is_heard_by_those_who_ask() {
+        let check = |text: &str, added: &str| {
+            assert_eq!(without_library_talk(text), format!("{text}{added}"));
+            assert!(filter(text).is_some());
+        };
+        let clients = ",actix_http::h1::dispatcher=off";
+        let both = ",actix_server=warn,actix_http::h1::dispatcher=off";
+        check("info", both);
+        check("INFO", both);
+        check("info,resound::hub=debug", both);
+        check("warn", clients);
+        check("error", clients);
+        check("resound=trace", clients);
+        check("off", "");
+        check("debug", "");
+        check("trace", "");
+        check("info,actix_http=debug", "");
     }
 }

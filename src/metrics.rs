@@ -30,8 +30,8 @@ pub struct Metrics {
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Refused {
-    /// a connection, before anything was asked on it
-    Arrival,
+    /// a connection, before there was a request
+    Transport,
     /// a WebSocket handshake, with an HTTP status
     Handshake,
     /// a connection, with a close code
@@ -46,7 +46,7 @@ pub enum Refused {
 impl Refused {
     pub fn name(self) -> &'static str {
         match self {
-            Refused::Arrival => "arrival",
+            Refused::Transport => "transport",
             Refused::Handshake => "handshake",
             Refused::Connection => "connection",
             Refused::Subscription => "subscription",

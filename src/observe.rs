@@ -119,13 +119,14 @@ impl Observer {
         });
     }
 
-    /// A connection that was turned away before anything was asked on it: the wrong protocol, no TLS handshake.
-    pub fn refused_arrival(&self, client: Client, reason: &'static str) {
-        self.metrics.count_refusal(Refused::Arrival, reason);
+    /// A connection that ended before it had a request: not TLS, not HTTP, too slow.
+    pub fn refused_transport(&self, client: Client, reason: &'static str, message: &str) {
+        self.metrics.count_refusal(Refused::Transport, reason);
         self.live.tell(|| Event {
-            what: Some(Refused::Arrival.name()),
-            reason: Some(reason),
             peer: Some(client.to_string()),
+            what: Some(Refused::Transport.name()),
+            reason: Some(reason),
+            message: Some(Cow::Owned(message.to_owned())),
             ..Event::new(Kind::Refused)
         });
     }

@@ -1,6 +1,9 @@
 //! `resound publish`: sends an event as the app's PHP would, and prints the answer.
 use crate::{
-    client::{self, Address, http::Http},
+    client::{
+        self, Address,
+        http::{Http, RequestError},
+    },
     config::Settings,
     protocol::socket_id::SocketId,
 };
@@ -57,14 +60,22 @@ pub fn run(settings: &Settings, arguments: &PublishArguments) -> Result<String, 
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
         Some(url) => url.clone(),
-        None => Address::of_server(settings),
+        None => Address::of_server(settings)?,
     };
     let body = body(arguments, &mut io::stdin().lock())?;
     let sent = client::block_on(async {
         let http = Http::to(&address, PATIENCE);
         http.post_signed(&address, app, "/events", body).await
     })?;
-    let answer = sent.map_err(|error| format!("no answer from {address}: {error}"))?;
+    let answer = sent.map_err(|error| {
+        let cure = match error {
+            RequestError::NotListening => {
+                "; start the server with `resound`, or say with --url where it is"
+            }
+            _ => "",
+        };
+        format!("no answer from {address}: {error}{cure}")
+    })?;
     let text = client::one_line(answer.body.trim());
     match answer.status {
         200 => Ok(text),

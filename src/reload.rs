@@ -40,6 +40,8 @@ pub struct Changes {
     pub now: Vec<String>,
     /// in force from the next start on
     pub at_next_start: Vec<String>,
+    /// of the new settings, as far as the old ones didn't have them
+    pub warnings: Vec<String>,
 }
 
 /// Puts the settings that `load` reads into force. If they can't be used nothing changes.
@@ -83,6 +85,9 @@ pub fn compare(before: &Settings, after: &Settings) -> Changes {
         }
     }
     compare_apps(&before.apps, &after.apps, &mut changes.now);
+    let warnings = after.warnings.iter();
+    let new = warnings.filter(|warning| !before.warnings.contains(warning));
+    changes.warnings = new.cloned().collect();
     changes
 }
 
@@ -183,6 +188,17 @@ mod tests {
                 "server.port is 9, it was 8080",
             ],
         );
+    }
+
+    #[test]
+    fn warnings_are_told_once() {
+        let settings = |text: &str| from_toml(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let good = settings(APP);
+        let bad = settings(&format!("{APP}[server]\ndrain_s = 60"));
+        assert_eq!(bad.warnings.len(), 1);
+        assert_eq!(compare(&good, &bad).warnings, bad.warnings);
+        assert!(compare(&bad, &bad).warnings.is_empty());
+        assert!(compare(&bad, &good).warnings.is_empty());
     }
 
     #[test]

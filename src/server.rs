@@ -1,9 +1,12 @@
 //! Puts everything together: listener, workers, signals, drain. The only file that knows actix-server.
 
 mod accept;
+mod apart;
+mod entrance;
 mod http;
 pub mod limits;
-pub mod misdialed;
+mod misdialed;
+mod patience;
 mod proxy_protocol;
 mod reload;
 mod signals;
@@ -29,15 +32,16 @@ use actix_rt::net::TcpStream;
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
 
-use self::accept::Entrance;
+use self::entrance::Entrance;
 pub use self::{
+    apart::Admin,
     reload::{ReloadSignal, reload_on},
     signals::StopSignals,
     systemd::{Inherited, InheritedError},
     tls::{Certificates, TlsError},
 };
 use crate::{
-    admin::{self, Admin, AdminError},
+    admin::AdminError,
     bind::{self, BindError},
     config::{ServerSettings, Settings},
     hub::{
@@ -137,7 +141,7 @@ pub fn start_with(
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(Node::new(settings, inboxes, connections_max));
 
-    let admin = admin::start(&node, address)?;
+    let admin = Admin::start(&node, address)?;
     let without_tls = Entrance {
         tls: None,
         takes_headers,

@@ -4,21 +4,22 @@ mod client_event;
 mod rate;
 mod signin;
 mod subscribe;
+mod subscriptions;
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     fmt::Display,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
+    time::Instant,
 };
 
-use self::{rate::Allowance, signin::SignedIn};
+use self::{rate::Allowance, signin::SignedIn, subscriptions::Subscriptions};
 use crate::{
     apps::App,
-    frame::Frame,
+    frame::{Frame, FrameError},
     gate::log_refusal,
     hub::{
         Hub, SocketKey,
@@ -49,8 +50,7 @@ pub struct Session {
     client: Client,
     /// the version of the settings that `app` is of; 0 = of some version, looked up with the first message
     version: u64,
-    /// the channels of this connection; on presence channels with the member's id
-    subscriptions: HashMap<ChannelName, Option<Arc<str>>>,
+    subscriptions: Subscriptions,
     signed_in: Option<Box<SignedIn>>,
     /// when a refusal was logged last, in seconds of the hub's clock
     refusal_logged_s: Cell<Option<u32>>,
@@ -83,7 +83,7 @@ impl Session {
             app,
             client,
             version: 0,
-            subscriptions: HashMap::new(),
+            subscriptions: Subscriptions::default(),
             signed_in: None,
             refusal_logged_s: Cell::new(None),
         }
@@ -109,6 +109,17 @@ impl Session {
 
     fn send(&self, frame: &Frame) {
         self.link.push(frame);
+    }
+
+    /// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
+    fn leave(&self, channel: &ChannelName, user_id: Option<&str>) {
+        let key = self.channel_key(channel);
+        self.hub.unsubscribe(&key, self.key);
+        let worker = self.hub.worker();
+        let directory = self.node.directory();
+        if directory.leave(&self.app, &key, worker, user_id, Instant::now()) {
+            self.count_vacated(channel);
+        }
     }
 
     fn channel_key(&self, channel: &ChannelName) -> ChannelKey {
@@ -233,6 +244,11 @@ impl Conversation for Session {
             Err(_) => Err(ClientError::InvalidJson),
         };
         self.answer(result);
+    }
+
+    fn violated(&mut self, error: &FrameError) {
+        let reason = format_args!("{} (code {})", error.reason, error.code);
+        self.note_refusal("frames that break the WebSocket protocol", &reason, false);
     }
 }
 

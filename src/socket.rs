@@ -7,7 +7,10 @@ pub mod upgrade;
 
 use std::task::{Context, Poll};
 
-use crate::hub::{inbox::Letter, link::End};
+use crate::{
+    frame::FrameError,
+    hub::{inbox::Letter, link::End},
+};
 
 /// What is talked over a socket. Answers go into the socket's [`Link`](crate::hub::link::Link), which a conversation gets
 /// when it is made. Dropping it ends it, with all that follows (C-37).
@@ -18,6 +21,9 @@ pub trait Conversation {
     fn text(&mut self, text: &str);
 
     fn binary(&mut self, bytes: &[u8]);
+
+    /// The peer's frames can't be understood any more: the connection closes.
+    fn violated(&mut self, error: &FrameError);
 
     /// The late answer to something that the conversation asked for.
     fn letter(&mut self, _: Letter) {}

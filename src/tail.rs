@@ -1,6 +1,8 @@
 //! `resound tail`: subscribes to channels and prints what happens on them, a line for each event. Reconnects as clients do.
+//! With `--admin` it listens to the server's live stream instead, which is `admin`'s matter.
+mod admin;
+
 use crate::{
-    admin::{self, tail::AdminTail},
     apps::App,
     client::{
         self, Address, ConnectError,
@@ -14,6 +16,7 @@ use crate::{
         request::utc,
     },
 };
+use admin::AdminTail;
 use clap::Args;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
@@ -70,12 +73,12 @@ pub fn run(
     out: &mut impl Write,
 ) -> Result<(), Box<dyn Error>> {
     if arguments.live.admin {
-        return Ok(admin::tail::run(settings, arguments, out)?);
+        return Ok(admin::run(settings, arguments, out)?);
     }
     let app = client::find_app(settings, arguments.app.as_deref())?;
     let address = match &arguments.url {
         Some(url) => url.clone(),
-        None => Address::of_server(settings),
+        None => Address::of_server(settings)?,
     };
     let member = member(arguments)?;
     check_channels(&arguments.channels, member.as_ref())?;

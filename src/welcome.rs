@@ -46,15 +46,40 @@ fn compose(settings: &Settings, address: SocketAddr, is_tls: bool) -> String {
         text.push_str(&addresses(app, settings, address, is_tls));
     }
     if settings.is_development && settings.server.host.is_loopback() {
-        let _ = writeln!(
-            text,
-            "only the built-in development app is configured, whose secret everybody knows: set REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET before others can reach this server"
-        );
+        text.push_str(&published(settings));
     }
-    if let Some(app) = settings.apps.first() {
-        text.push_str(&snippets(app, settings, address, is_tls));
+    match (settings.apps.first(), &settings.laravel) {
+        // there is nothing to paste into a project that these settings are read from
+        (Some(app), Some(laravel)) if laravel.app_key.as_ref() == Some(&app.key) => {
+            text.push('\n');
+        }
+        (Some(app), _) => text.push_str(&snippets(app, settings, address, is_tls)),
+        (None, _) => {}
     }
     text
+}
+
+/// Why the server stays on this machine. Sail's app has the published key and secret, too.
+fn published(settings: &Settings) -> String {
+    let laravel = settings.laravel.as_ref();
+    let laravel = laravel.filter(|laravel| laravel.app_key.is_some());
+    let (what, family) = match laravel.map(|laravel| laravel.broadcaster.as_deref()) {
+        None => (
+            "only the built-in development app is configured, whose secret",
+            "REVERB",
+        ),
+        Some(Some("pusher")) => (
+            "the app has the published development key and secret, which",
+            "PUSHER",
+        ),
+        Some(_) => (
+            "the app has the published development key and secret, which",
+            "REVERB",
+        ),
+    };
+    format!(
+        "{what} everybody knows: set {family}_APP_ID, {family}_APP_KEY and {family}_APP_SECRET before others can reach this server\n"
+    )
 }
 
 /// Who reaches the server where, in one line, and what of it can't work in one line each: that is what most people who set up
@@ -167,9 +192,35 @@ mod tests {
         let line = "Laravel (.env): listening on 0.0.0.0:8080, the app posts to http://localhost:8080, browsers use an address that .env doesn't say\n";
         assert!(text("0.0.0.0:8080").contains(line));
         assert!(!text("0.0.0.0:8080").contains("can't work"));
+        // it has what it needs
+        assert!(!text("0.0.0.0:8080").contains("REVERB_APP_KEY"));
         assert!(text("0.0.0.0:9000").contains(
             "\n  can't work: the app posts to port 8080 of localhost, but this server listens on port 9000"
         ));
+    }
+
+    #[test]
+    fn an_app_with_the_published_secret_is_named_as_it_is_written() {
+        let app = "[[apps]]\nid = 'app-id'\nkey = 'app-key'\nsecret = 'app-secret'";
+        let mut settings = crate::config::from_toml(app).expect("settings");
+        let mut check = |laravel: Option<LaravelApp>, expected: &str| {
+            settings.laravel = laravel;
+            let text = compose(&settings, "127.0.0.1:1".parse().expect("address"), false);
+            assert!(text.contains(expected), "{text}");
+        };
+        check(None, "\nonly the built-in development app is configured");
+        let laravel = |broadcaster: &str| {
+            Some(LaravelApp {
+                broadcaster: Some(broadcaster.to_owned()),
+                app_key: Some("app-key".to_owned()),
+                ..LaravelApp::default()
+            })
+        };
+        check(
+            laravel("pusher"),
+            "\nthe app has the published development key and secret, which everybody knows: set PUSHER_APP_ID",
+        );
+        check(laravel("reverb"), "everybody knows: set REVERB_APP_ID");
     }
 
     #[test]

@@ -1,18 +1,13 @@
 //! The binary in the folder of a Laravel project: it listens, serves the app of the `.env`, and says why it won't start.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path};
 
 use tempfile::TempDir;
 
-/// Far more than anything takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+// what only others need
+#[allow(dead_code)]
+mod binary;
+use binary::{Running, output};
 
 const ENV: &str = "APP_URL=http://localhost
 BROADCAST_CONNECTION=reverb
@@ -39,115 +34,35 @@ fn project(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-fn resound(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_resound"));
-    command
-        .args(arguments)
-        .env_clear()
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+/// `reverb:start` as Supervisor has it, on a free port.
+fn start(folder: &Path) -> Running {
+    let arguments = ["reverb:start", "--no-interaction", "--port", "0"];
+    Running::start(folder, &arguments, &[])
 }
 
-/// A running binary. Dropped, it is killed.
-struct Running {
-    child: Child,
-    address: SocketAddr,
-    /// the log up to the line that says it listens
-    log: String,
-}
-
-impl Running {
-    /// `reverb:start` as Supervisor has it, on a free port.
-    fn start(folder: &Path) -> Running {
-        let arguments = ["reverb:start", "--no-interaction", "--port", "0"];
-        let mut child = resound(folder, &arguments).spawn().expect("the binary");
-        let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let mut log = String::new();
-        let address = loop {
-            let line = lines.next().and_then(Result::ok);
-            let line = line.unwrap_or_else(|| panic!("it ended: {log}"));
-            log.push_str(&line);
-            log.push('\n');
-            if let Some((_, after)) = line.split_once("listening on ") {
-                let address = after.split_whitespace().next().expect("an address");
-                break address.parse().expect("an address");
-            }
-        };
-        // whoever writes to a pipe nobody reads would be stopped by it
-        std::thread::spawn(move || lines.for_each(drop));
-        Running {
-            child,
-            address,
-            log,
-        }
-    }
-
-    /// The answer to a GET: status line and all.
-    fn get(&self, target: &str, headers: &str) -> String {
-        let mut stream = TcpStream::connect(self.address).expect("a connection");
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .expect("a time limit");
-        let request = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
-        stream.write_all(request.as_bytes()).expect("written");
-        let mut answer = Vec::new();
-        let mut chunk = [0; 4096];
-        // up to the greeting, or the end
-        while !String::from_utf8_lossy(&answer).contains("activity_timeout") {
-            match stream.read(&mut chunk).expect("an answer in time") {
-                0 => break,
-                count => answer.extend_from_slice(&chunk[..count]),
-            }
-        }
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-
-    fn handshake(&self, key: &str) -> String {
-        let headers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-        self.get(
-            &format!("/app/{key}?protocol=7&client=js&version=8.6.0"),
-            headers,
-        )
-    }
-
-    /// What it printed until it was stopped.
-    fn stopped(mut self) -> String {
-        self.child.kill().expect("killed");
-        let mut text = String::new();
-        let mut output = self.child.stdout.take().expect("a pipe");
-        output.read_to_string(&mut text).expect("text");
-        text
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn handshake(running: &Running, key: &str) -> String {
+    running.handshake(&format!("/app/{key}?protocol=7&client=js&version=8.6.0"))
 }
 
 fn ended(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let Output { status, stderr, .. } = resound(folder, arguments).output().expect("the binary");
-    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+    let output = output(folder, arguments);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), text)
 }
 
 #[test]
 fn the_app_of_the_env_file_is_served() {
     let folder = project(&[(".env", ENV), ("artisan", "")]);
-    let running = Running::start(folder.path());
+    let running = start(folder.path());
     assert!(
         running.log.contains("settings read from .env"),
         "{}",
         running.log
     );
-    let answer = running.handshake("lab0key");
+    let answer = handshake(&running, "lab0key");
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.contains("pusher:connection_established"), "{answer}");
-    let refused = running.handshake("another");
+    let refused = handshake(&running, "another");
     assert!(refused.contains("4001"), "{refused}");
     let health = running.get("/up", "Connection: close\r\n");
     assert!(health.contains("{\"health\":\"OK\"}"), "{health}");
@@ -174,15 +89,15 @@ fn the_apps_of_a_cached_configuration_are_served() {
     let cached = fs::read_to_string(path).expect("the excerpt");
     let cached = cached.replace("'0.0.0.0'", "'127.0.0.1'");
     let folder = project(&[(".env", ENV), ("bootstrap/cache/config.php", &cached)]);
-    let running = Running::start(folder.path());
+    let running = start(folder.path());
     assert!(
         running.log.contains("the app's configuration is cached"),
         "{}",
         running.log
     );
-    let answer = running.handshake("lab0key1lab2key3lab4");
+    let answer = handshake(&running, "lab0key1lab2key3lab4");
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
-    assert!(running.handshake("lab0key").contains("4001"));
+    assert!(handshake(&running, "lab0key").contains("4001"));
 }
 
 #[test]
@@ -246,9 +161,7 @@ fn other_failures_have_other_codes() {
 fn the_listing_names_file_and_line() {
     let folder = project(&[(".env", ENV), ("other.env", &ENV.replace("482915", "5"))]);
     let listing = |arguments: &[&str]| {
-        let output = resound(folder.path(), arguments)
-            .output()
-            .expect("the binary");
+        let output = output(folder.path(), arguments);
         assert!(output.status.success());
         String::from_utf8_lossy(&output.stdout).into_owned()
     };

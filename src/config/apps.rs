@@ -214,14 +214,19 @@ fn checked_part(key: &str, setting: &str, text: &str, origin: &str) -> Result<St
     let fits_a_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@!$*,;=".contains(&byte);
     let is_dots = text == "." || text == "..";
     let is_usable = match key {
-        "secret" => !text.is_empty(),
+        // files are read with what is no UTF-8 replaced: such a secret would sign nothing right
+        "secret" => !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER),
         _ => (1..=200).contains(&text.len()) && text.bytes().all(fits_a_path) && !is_dots,
     };
     if is_usable {
         return Ok(text.to_owned());
     }
     let (value, allowed) = match key {
-        "secret" => ("empty".to_owned(), "a text of at least one character"),
+        "secret" if text.is_empty() => ("empty".to_owned(), "a text of at least one character"),
+        "secret" => (
+            "unreadable".to_owned(),
+            "UTF-8, as its file must be, with no character U+FFFD",
+        ),
         _ => (
             format!("{text:?}"),
             "1 to 200 characters out of letters, digits and -._~@!$*,;=",

@@ -1,8 +1,6 @@
 //! Finds the certificate that Laravel Herd or Valet made for a host name of this machine, as Reverb does.
 
-use std::path::Path;
-
-use super::tls::CertificateSource;
+use std::path::{Path, PathBuf};
 
 /// Where they keep them, below the user's folder.
 const FOLDERS: [&str; 3] = [
@@ -11,8 +9,8 @@ const FOLDERS: [&str; 3] = [
     ".config/valet/Certificates",
 ];
 
-/// The files of this host name, if both are there.
-pub(super) fn find(home: &Path, hostname: &str) -> Option<CertificateSource> {
+/// Certificate and key of this host name, if both are there.
+pub(super) fn find(home: &Path, hostname: &str) -> Option<(PathBuf, PathBuf)> {
     if !is_host_name(hostname) {
         return None;
     }
@@ -20,11 +18,7 @@ pub(super) fn find(home: &Path, hostname: &str) -> Option<CertificateSource> {
     FOLDERS.iter().find_map(|folder| {
         let file = |ending: &str| home.join(folder).join(format!("{hostname}.{ending}"));
         let (certificate, key) = (file("crt"), file("key"));
-        (certificate.is_file() && key.is_file()).then_some(CertificateSource {
-            certificate,
-            key,
-            is_found: true,
-        })
+        (certificate.is_file() && key.is_file()).then_some((certificate, key))
     })
 }
 
@@ -57,9 +51,10 @@ mod tests {
             assert_eq!(find(home.path(), "app.test"), None);
             fs::write(path.join("app.test.key"), "").expect("written");
             let found = find(home.path(), "App.test").expect("found");
-            assert_eq!(found.certificate, path.join("app.test.crt"));
-            assert_eq!(found.key, path.join("app.test.key"));
-            assert!(found.is_found);
+            assert_eq!(
+                found,
+                (path.join("app.test.crt"), path.join("app.test.key"))
+            );
             for other in [
                 "test",
                 "",

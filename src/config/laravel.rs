@@ -8,8 +8,12 @@ mod tests;
 
 use super::ServerSettings;
 use crate::apps::App;
+use ipnet::IpNet;
 pub(super) use project::Project;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 /// The app's side of the settings, as far as it was found. The server itself needs none of it; the warnings at start,
 /// the welcome text and `resound doctor` do.
@@ -57,6 +61,12 @@ pub struct Browser {
 }
 
 impl LaravelApp {
+    /// Whether the app itself is here, and not just some of its variables, as in a container of the server's own.
+    pub fn is_project(&self) -> bool {
+        let marks = ["artisan", ".env", "bootstrap/cache/config.php"];
+        marks.iter().any(|mark| self.folder.join(mark).exists())
+    }
+
     /// The address PHP posts to, without `/apps`; `None` if the app names no host.
     pub fn posts_to(&self) -> Option<String> {
         let scheme = self.scheme.as_deref().unwrap_or("https");
@@ -103,6 +113,15 @@ impl LaravelApp {
         let plain = server.listeners.plain.map(|address| address.port());
         if !is_https && plain.is_some() && plain == self.port {
             return None;
+        }
+        let is_loopback = |network: &IpNet| network.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST));
+        if server.listeners.proxy_protocol
+            && self.port == Some(server.port)
+            && server.trusted_proxies.iter().any(is_loopback)
+        {
+            return Some(format!(
+                "the app posts to {url}, but only proxies are heard there (server.proxy_protocol): let the server listen for the app elsewhere (server.plain_port), or let the app use the proxy"
+            ));
         }
         if is_https && !has_certificate {
             return Some(format!(

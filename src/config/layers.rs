@@ -1,10 +1,12 @@
 //! The sources of settings, each a layer with the origin of every value, and how they are laid over each other.
-use super::{
-    error::{ConfigError, nearest},
-    soketi::SoketiFile,
-};
+use super::error::{ConfigError, nearest};
 use config::{Config, FileFormat, Format, Map, Source, Value, ValueKind};
-use std::{path::Path, sync::LazyLock};
+use std::{
+    fs::File,
+    io::{ErrorKind, Read},
+    path::Path,
+    sync::LazyLock,
+};
 
 pub(super) type Table = Map<String, Value>;
 
@@ -76,24 +78,24 @@ pub(super) fn hosted() -> Result<Layer, ConfigError> {
     parse(HOSTED, PRESET_ORIGIN)
 }
 
-/// A settings file: ours, or soketi's.
-pub(super) enum SettingsFile {
-    Toml(Layer),
-    Soketi(SoketiFile),
-}
+/// 16 MiB: no file with settings is near it.
+const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads a settings file, which messages call `name`. Fails when it can't be read, is neither TOML nor JSON, or has keys that
-/// mean nothing.
-pub(super) fn file(path: &Path, name: &str) -> Result<SettingsFile, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+/// The bytes of a file, which messages call `name`.
+pub(super) fn read_file(path: &Path, name: &str) -> Result<Vec<u8>, ConfigError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path);
+    let read = file.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    let reason = match read {
+        Ok(count) if count as u64 > FILE_BYTES_MAX => "it is larger than 16 MiB".to_owned(),
+        Ok(_) => return Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => "there is no such file".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(ConfigError::Unreadable {
         path: name.to_owned(),
-        reason: error.to_string(),
-    })?;
-    let origin = format!("file {name}");
-    match SoketiFile::is_one(name, &text) {
-        true => SoketiFile::parse(&text, &origin).map(SettingsFile::Soketi),
-        false => toml(&text, &origin).map(SettingsFile::Toml),
-    }
+        reason,
+    })
 }
 
 /// Settings as TOML text. Fails when it isn't TOML or has keys that mean nothing.

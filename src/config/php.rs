@@ -530,22 +530,31 @@ impl Parser<'_> {
     fn array(&mut self, closing: &'static str) -> Result<Value, PhpError> {
         let mut entries: IndexMap<String, Node> = IndexMap::new();
         let mut next_index: i64 = 0;
-        let mut unknown = None;
+        let (mut has_keys, mut has_spread) = (false, false);
         loop {
+            let line = self.line();
             if self.take(closing) {
-                return Ok(match unknown {
-                    Some(what) => Value::unknown(what),
-                    None => Value::Array(entries),
+                // what is spread in may replace what other keys say, but no entry of a list
+                return Ok(match has_keys && has_spread {
+                    true => Value::unknown("an array with another one spread into it"),
+                    false => Value::Array(entries),
                 });
             }
             if self.take("...") {
-                // whatever it brings, the other entries can't be relied on
                 self.skip_to_end();
-                unknown = Some("an array with another one spread into it");
+                has_spread = true;
+                let node = Node {
+                    value: Value::unknown("another array spread into this one"),
+                    line,
+                    variable: None,
+                };
+                entries.insert(next_index.to_string(), node);
+                next_index = next_index.saturating_add(1);
             } else {
                 let mut first = self.expression(TERNARY)?;
                 self.skip_rest(&mut first);
                 let (key, mut node) = if self.take("=>") {
+                    has_keys = true;
                     let mut value = self.expression(TERNARY)?;
                     self.skip_rest(&mut value);
                     (array_key(&first.value), value)

@@ -348,7 +348,12 @@ fn apps_come_from_every_complete_triple() {
     );
     assert_eq!(ids(&[&REVERB_APP[..], &same].concat()), ["482915"]);
     assert_eq!(ids(&[&REVERB_APP[..], &absent].concat()), ["482915"]);
-    assert_eq!(ids(&absent), ["1001"]);
+    // as from a .env: an app is meant
+    let sentence = refusal(from_variables(&absent));
+    assert!(
+        sentence.contains("PUSHER_APP_SECRET have no value"),
+        "{sentence}"
+    );
 }
 
 #[test]

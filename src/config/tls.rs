@@ -24,6 +24,8 @@ pub struct CertificateSource {
     pub key: PathBuf,
     /// found in a folder of Herd's or Valet's
     pub is_found: bool,
+    /// who names certificate and key; empty if they were found
+    pub origins: [String; 2],
 }
 
 /// `project`: its variables and its app name the host whose certificate is looked for, and the user's folder.
@@ -35,6 +37,10 @@ pub(super) fn settings(
     let path = |key: &str| {
         let text = section.text(key)?;
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+    };
+    let origin = |key: &str| {
+        let origin = section.value(key)?.origin();
+        Ok(origin.unwrap_or_default().to_owned())
     };
     let (certificate, key) = (path("certificate")?, path("key")?);
     if certificate.is_none() && key.is_some() {
@@ -55,10 +61,17 @@ pub(super) fn settings(
             key: key.unwrap_or_else(|| certificate.clone()),
             certificate,
             is_found: false,
+            origins: [origin("certificate")?, origin("key")?],
         }),
         None if is_wanted => home
             .zip(hostname.as_deref())
-            .and_then(|(home, hostname)| herd::find(Path::new(home), hostname)),
+            .and_then(|(home, hostname)| herd::find(Path::new(home), hostname))
+            .map(|(certificate, key)| CertificateSource {
+                certificate,
+                key,
+                is_found: true,
+                origins: Default::default(),
+            }),
         None => None,
     };
     let watch = section.seconds("watch_s", 0..=86_400)?;
@@ -90,17 +103,19 @@ mod tests {
             ..TlsSettings::default()
         };
         assert_eq!(tls(""), Ok(expected));
-        let source = |key: &str| {
+        const FILE: &str = "the given text";
+        let source = |key: &str, by: &str| {
             Some(CertificateSource {
                 certificate: "a.pem".into(),
                 key: key.into(),
                 is_found: false,
+                origins: [FILE.to_owned(), by.to_owned()],
             })
         };
         let found = tls("certificate = 'a.pem'\nkey = 'b.pem'\nwatch_s = 0").expect("settings");
-        assert_eq!((found.source, found.watch), (source("b.pem"), None));
+        assert_eq!((found.source, found.watch), (source("b.pem", FILE), None));
         let found = tls("certificate = 'a.pem'\nauto = false").expect("settings");
-        assert_eq!(found.source, source("a.pem"));
+        assert_eq!(found.source, source("a.pem", "the defaults"));
         let error = tls("key = 'b.pem'").expect_err("a key alone");
         assert!(error.contains("tls.key") && error.contains("tls.certificate"));
     }

@@ -2,17 +2,11 @@
 use super::{
     Context, Finding, certificate, machine,
     place::{ADDRESS, Place, TLS},
+    spoken::{FirstAnswer, ask, speaks_tls},
 };
-use crate::client::{self, Address, ConnectError, tls};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::timeout,
-};
-
-/// What is read of a first answer: enough for a status line and the sentence of a server that expects TLS.
-const FIRST_BYTES_MAX: u64 = 2048;
+use crate::client::{self, ConnectError};
+use std::net::SocketAddr;
+use tokio::net::TcpStream;
 
 /// One finding for the connection and, if there is one, one for TLS.
 pub(super) async fn check(context: &Context<'_>, place: &Place) -> Vec<Finding> {
@@ -90,14 +84,6 @@ fn unreachable(place: &Place, error: &ConnectError, is_container: bool) -> Findi
     Finding::wrong(place.named(ADDRESS), error.to_string(), cure)
 }
 
-/// What a port says to somebody who speaks HTTP without TLS.
-enum FirstAnswer {
-    Http,
-    /// it says, in plain HTTP, that it expects TLS
-    WantsTls,
-    Else(String),
-}
-
 async fn plain(
     context: &Context<'_>,
     place: &Place,
@@ -134,77 +120,10 @@ async fn plain(
     )
 }
 
-/// Whether HTTP without TLS is answered there.
-pub(super) async fn speaks_plain_http(
-    address: &Address,
-    found: &[SocketAddr],
-    patience: Duration,
-) -> bool {
-    match client::connect_tcp(address, found, patience).await {
-        Ok(mut stream) => {
-            let said = ask(&mut stream, address, patience).await;
-            matches!(said, FirstAnswer::Http)
-        }
-        Err(_) => false,
-    }
-}
-
-async fn ask(stream: &mut TcpStream, address: &Address, patience: Duration) -> FirstAnswer {
-    let request = format!(
-        "GET /up HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
-        address.authority()
-    );
-    let mut said = Vec::new();
-    let exchange = async {
-        stream.write_all(request.as_bytes()).await?;
-        // What came before a connection broke is an answer too.
-        let read = stream.take(FIRST_BYTES_MAX).read_to_end(&mut said).await;
-        if said.is_empty() {
-            read.map(drop)
-        } else {
-            std::io::Result::Ok(())
-        }
-    };
-    let end = timeout(patience, exchange).await;
-    let text = String::from_utf8_lossy(&said);
-    if !text.starts_with("HTTP/") {
-        return FirstAnswer::Else(match end {
-            _ if !said.is_empty() => "the answer isn't HTTP".to_owned(),
-            Err(_) => format!("no answer within {} s", patience.as_secs()),
-            Ok(Err(error)) => error.to_string(),
-            Ok(Ok(())) => "the connection was closed without an answer".to_owned(),
-        });
-    }
-    // nginx: "sent to HTTPS port"; Go: "to an HTTPS server"; Apache: "to an SSL-enabled server port"
-    let wants_tls = ["HTTPS port", "an HTTPS server", "SSL-enabled"];
-    let is_bad_request = text
-        .split(' ')
-        .nth(1)
-        .is_some_and(|status| status.starts_with("400"));
-    match is_bad_request && wants_tls.iter().any(|part| text.contains(part)) {
-        true => FirstAnswer::WantsTls,
-        false => FirstAnswer::Http,
-    }
-}
-
-async fn speaks_tls(address: &Address, found: &[SocketAddr], patience: Duration) -> bool {
-    let Ok(stream) = client::connect_tcp(address, found, patience).await else {
-        return false;
-    };
-    match client::start_tls(address, stream, &Arc::new(tls::unchecked()), patience).await {
-        Ok(_) => true,
-        // who refuses in TLS's own words speaks it
-        Err(ConnectError::Tls { error, .. }) => {
-            matches!(error, Some(rustls::Error::AlertReceived(_)))
-        }
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::LaravelApp, doctor::Verdict};
+    use crate::{client::Address, config::LaravelApp, doctor::Verdict};
 
     #[test]
     fn localhost_in_a_container_is_the_container() {

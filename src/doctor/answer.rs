@@ -84,7 +84,7 @@ fn title(page: &str) -> Option<String> {
 pub(super) async fn check(context: &Context<'_>, place: &Place) -> Finding {
     let address = &place.address;
     let url = address.http_url(&format!("/apps/{}/events", encoded(&context.app.id)));
-    let answer = match context.http.get(&url).await {
+    let answer = match context.asking(&place.address).http.get(&url).await {
         Ok(answer) => answer,
         Err(error) => {
             return Finding::wrong(
@@ -97,6 +97,16 @@ pub(super) async fn check(context: &Context<'_>, place: &Place) -> Finding {
     match who(&answer) {
         Who::Resound => Finding::ok(CHECK, format!("Resound answers at {address}")),
         who => {
+            if matches!(&who, Who::Unknown(400, text) if text.contains("(server.proxy_protocol)")) {
+                return Finding::wrong(
+                    CHECK,
+                    format!("{address} hears only proxies: server.proxy_protocol is on"),
+                    format!(
+                        "set server.plain_port for PHP on the same machine, or let {} lead to the proxy",
+                        place.settings()
+                    ),
+                );
+            }
             let forwards_sockets = answers_sockets(context, place).await;
             stranger(CHECK, place, &who, forwards_sockets)
         }
@@ -107,7 +117,7 @@ pub(super) async fn check(context: &Context<'_>, place: &Place) -> Finding {
 async fn answers_sockets(context: &Context<'_>, place: &Place) -> bool {
     let key = encoded(&context.app.key);
     let url = place.address.http_url(&format!("/app/{key}"));
-    let answer = context.http.get(&url).await;
+    let answer = context.asking(&place.address).http.get(&url).await;
     answer.is_ok_and(|answer| who(&answer) == Who::Resound)
 }
 

@@ -1,7 +1,8 @@
 //! The TLS handshake, and what is wrong with a certificate when it fails.
 use super::{
-    Context, Finding, address,
+    Context, Finding,
     place::{Place, TLS},
+    spoken,
 };
 use crate::{
     client::{self, ConnectError, one_line, tls},
@@ -52,6 +53,13 @@ pub(super) async fn check(
     match shaken {
         Ok(_) => valid(place, &chain),
         Err(ConnectError::Tls {
+            error: Some(TlsError::InvalidCertificate(_)),
+            ..
+        }) if address.is_own => Finding::note(
+            name,
+            "TLS is spoken; whether the certificate is trusted only shows at the address that clients use: check that with --url",
+        ),
+        Err(ConnectError::Tls {
             error: Some(TlsError::InvalidCertificate(error)),
             ..
         }) => {
@@ -59,7 +67,7 @@ pub(super) async fn check(
             Finding::wrong(name, text, cure)
         }
         // Resound answers TLS on a plain port with an alert, others with something that isn't TLS.
-        Err(_) if address::speaks_plain_http(address, found, context.patience).await => {
+        Err(_) if spoken::speaks_plain_http(address, found, context.patience).await => {
             Finding::wrong(
                 name,
                 format!(

@@ -22,7 +22,7 @@ pub(super) async fn post(context: &Context<'_>, place: &Place) -> Result<Answer,
     let name = json!(EVENT);
     let channel = json!(context.channel);
     let body = format!(r#"{{"name":{name},"data":"{{}}","channel":{channel}}}"#);
-    let http = &context.http;
+    let http = &context.asking(&place.address).http;
     let answer = http
         .post_signed(&place.address, context.app, "/events", body)
         .await;

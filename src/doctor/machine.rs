@@ -32,6 +32,11 @@ pub(super) fn file_limit() -> Finding {
 pub(super) fn queue(laravel: &LaravelApp) -> Finding {
     match laravel.queue.as_deref() {
         Some("sync") => Finding::ok(QUEUE, "QUEUE_CONNECTION is sync: events are sent at once"),
+        Some("null") => Finding::warning(
+            QUEUE,
+            "QUEUE_CONNECTION is null: Laravel throws events away unsent (all but ShouldBroadcastNow)",
+            "set it to sync, or to a queue for which `php artisan queue:work` runs",
+        ),
         Some(name) => Finding::note(
             QUEUE,
             format!(

@@ -1,6 +1,9 @@
 //! An address to check, and who says that it is the one.
-use super::{Context, DoctorArguments, Finding, project::is_project};
-use crate::{client::Address, config::LaravelApp};
+use super::{Context, DoctorArguments, Finding};
+use crate::{
+    client::Address,
+    config::{LaravelApp, Settings},
+};
 
 pub(super) const ADDRESS: &str = "address";
 pub(super) const TLS: &str = "tls";
@@ -35,12 +38,12 @@ impl Place {
             return Ok(Place::of_option(address.clone()));
         }
         let Some(laravel) = context.laravel() else {
-            return Ok(Place::of_server(Address::of_server(context.settings)));
+            return Place::of_server(context.settings);
         };
         let family = family(laravel);
         let Some(host) = laravel.host.as_deref().filter(|host| !host.is_empty()) else {
-            if !is_project(laravel) {
-                return Ok(Place::of_server(Address::of_server(context.settings)));
+            if !laravel.is_project() {
+                return Place::of_server(context.settings);
             }
             return Err(Finding::wrong(
                 ADDRESS,
@@ -62,9 +65,15 @@ impl Place {
         Place { address, from }
     }
 
-    pub(super) fn of_server(address: Address) -> Place {
+    fn of_server(settings: &Settings) -> Result<Place, Finding> {
         let from = From::Server;
-        Place { address, from }
+        match Address::of_server(settings) {
+            Ok(address) => Ok(Place { address, from }),
+            Err(error) => {
+                let cure = "ask with --url at the address that the app and browsers use";
+                Err(Finding::wrong(ADDRESS, error.to_string(), cure))
+            }
+        }
     }
 
     pub(super) fn of_php(address: Address, laravel: &LaravelApp) -> Place {

@@ -20,7 +20,10 @@ pub(super) fn unusable(error: &ConfigError) -> Finding {
         _ => "change that setting; `resound config` shows all of them and where each comes from"
             .to_owned(),
     };
-    Finding::wrong(SETTINGS, error.to_string(), cure)
+    let text = error.to_string();
+    // told once, as the cure
+    let text = text.strip_suffix(&format!("; {cure}")).unwrap_or(&text);
+    Finding::wrong(SETTINGS, text, cure)
 }
 
 pub(super) fn check(settings: &Settings, arguments: &DoctorArguments) -> Vec<Finding> {
@@ -31,7 +34,7 @@ pub(super) fn check(settings: &Settings, arguments: &DoctorArguments) -> Vec<Fin
             findings.push(broadcaster(laravel));
             findings.push(match &arguments.app {
                 Some(id) => named_app(settings, Some(id)),
-                None if laravel.app_id.is_none() && !is_project(laravel) => {
+                None if laravel.app_id.is_none() && !laravel.is_project() => {
                     named_app(settings, None)
                 }
                 None => laravel_app(settings, laravel),
@@ -151,7 +154,7 @@ fn broadcaster(laravel: &LaravelApp) -> Finding {
             format!("Laravel's broadcaster is {name:?}, which sends events elsewhere"),
             cure,
         ),
-        None if !is_project(laravel) => Finding::skipped(
+        None if !laravel.is_project() => Finding::skipped(
             BROADCASTER,
             format!("no Laravel project is here, and {source} doesn't say how it broadcasts"),
         ),
@@ -163,12 +166,6 @@ fn broadcaster(laravel: &LaravelApp) -> Finding {
             cure,
         ),
     }
-}
-
-/// Whether the app itself is here, and not just some of its variables, as in a container of the server's own.
-pub(super) fn is_project(laravel: &LaravelApp) -> bool {
-    let marks = ["artisan", ".env", "bootstrap/cache/config.php"];
-    marks.iter().any(|mark| laravel.folder.join(mark).exists())
 }
 
 fn cached(laravel: &LaravelApp) -> Option<Finding> {

@@ -30,7 +30,14 @@ pub(super) async fn open(
     let own = || format!("{}://{}", address.scheme(), address.authority());
     let origin = context.origin.clone().unwrap_or_else(own);
     let patience = context.patience;
-    let opened = Socket::open(address, key, &context.tls, Some(&origin), patience).await;
+    let opened = Socket::open(
+        address,
+        key,
+        &context.asking(address).tls,
+        Some(&origin),
+        patience,
+    )
+    .await;
     match opened {
         Ok(socket) => {
             let seconds = socket.activity_timeout.as_secs();

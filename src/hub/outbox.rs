@@ -14,9 +14,9 @@ use tokio::io::AsyncWrite;
 /// Buffers handed to one write call. More would seldom fit the socket's send buffer at once.
 const SLICES_MAX: usize = 64;
 
-/// Queue slots an empty outbox keeps: enough for steady traffic, 128 bytes. An idle socket that once had more gives
+/// Queue slots an empty outbox keeps: enough for steady traffic, 32 bytes. An idle socket that once had more gives
 /// them back.
-const IDLE_SLOTS: usize = 4;
+const IDLE_SLOTS: usize = 1;
 
 /// Frames waiting for one socket, in order.
 #[derive(Debug, Default)]

@@ -376,6 +376,40 @@ mod tests {
         );
     }
 
+    /// As recorded from Laravel 12's `/broadcasting/auth` and `/broadcasting/user-auth`.
+    #[test]
+    fn what_a_laravel_app_signs_is_accepted() {
+        const KEY: &str = "lab0key1lab2key3lab4";
+        let secret = Secret::new("lab0secret1lab2secr3");
+        let socket = SocketId::parse("1234.5678").expect("a socket id");
+        let auth = |digest: &str| format!("{KEY}:{digest}");
+        let check = |channel: &str, data: Option<&str>, digest: &str| {
+            let channel = ChannelName::parse(channel, 200).expect("a channel");
+            let auth = auth(digest);
+            let checked = check_channel_auth(KEY, &secret, Some(&auth), socket, &channel, data);
+            assert_eq!(checked, Ok(()), "{channel}");
+        };
+        check(
+            "private-orders.42",
+            None,
+            "1630cfe25550a0a9517a6927191b1891f037791b955a8fa3516eafce20ed732c",
+        );
+        check(
+            "private-encrypted-vault.1",
+            None,
+            "013f709cbd0b05b75016483ad0a3759692440fd4cf9f4399791463d29a66aa62",
+        );
+        check(
+            "presence-room.7",
+            Some(r#"{"user_id":"3","user_info":{"id":3,"name":"User 3"}}"#),
+            "c3650b663e3bb01f68e58d4447d02a7d526fbb740b329c2961895ee58b0f9801",
+        );
+        let user = r#"{"id":"3","user_info":{"name":"User 3"},"watchlist":[]}"#;
+        let digest = "41807074dc457126f6da24bd27917f6b2babb2c35799046456a820415fa72e10";
+        let checked = check_user_auth(KEY, &secret, &auth(digest), socket, user);
+        assert_eq!(checked, Ok(()));
+    }
+
     #[test]
     fn s6_key_and_digest_in_any_case() {
         for auth in [

@@ -1,39 +1,24 @@
 //! What every accepted connection goes through before HTTP: a PROXY protocol header where one is due, then TLS where it is
 //! spoken. All of it within the handshake timeout.
 
-use std::{
-    io,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::io;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio_rustls::TlsAcceptor;
 
 use super::{
-    misdialed::{self, LastWords, Misdialed, Opening, Shown, note},
+    entrance::Entrance,
+    misdialed::{self, LastWords, Misdialed, Opening},
     proxy_protocol::{self, Header},
     wire::{Early, Raw, Wire},
 };
-use crate::{gate::log_refusal, node::Node, peer::Peer};
+use crate::peer::Peer;
 
 /// What rustls may hold back for a peer that takes nothing, besides the outbox: two records.
 const TLS_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Bytes read at once while it isn't known yet who the peer is: more than most TLS hellos have.
 const OPENING_BYTES: usize = 1024;
-
-/// What one listener asks of its connections.
-#[derive(Clone)]
-pub struct Entrance {
-    pub tls: Option<TlsAcceptor>,
-    /// trusted proxies must send a PROXY protocol header; otherwise nobody may
-    pub takes_headers: bool,
-    pub node: Arc<Node>,
-    /// connections on which no request has come yet
-    pub silent: Arc<AtomicUsize>,
-}
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
 pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
@@ -50,9 +35,7 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     match tokio::time::timeout(entrance.timeout(), introduced).await {
         Ok(wire) => wire,
         Err(_) => {
-            log_refusal!(
-                note(&entrance.node, &peer, Misdialed::TooSlow),
-                peer = %Shown(&peer),
+            let message = format!(
                 "cut a connection that was not ready after {} s (server.handshake_timeout_s): no {} came",
                 entrance.timeout().as_secs(),
                 match entrance.tls {
@@ -60,20 +43,9 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
                     None => "PROXY protocol header",
                 }
             );
+            entrance.report(&peer, Misdialed::NotReady, &message);
             None
         }
-    }
-}
-
-impl Entrance {
-    fn expects_header(&self, peer: &Peer) -> bool {
-        let settings = self.node.settings();
-        self.takes_headers && peer.is_trusted(&settings.server.trusted_proxies)
-    }
-
-    /// For all that comes before HTTP, and then for the head of each request.
-    pub fn timeout(&self) -> Duration {
-        self.node.settings().server.handshake_timeout
     }
 }
 
@@ -107,7 +79,8 @@ async fn introduce(entrance: &Entrance, mut raw: Raw, mut peer: Peer) -> Option<
             Some(Wire::tls(stream, peer, entrance))
         }
         Err(error) => {
-            log_refusal!(note(&entrance.node, &peer, Misdialed::TlsHandshake), peer = %Shown(&peer), "a TLS handshake failed: {error}");
+            let message = format!("a TLS handshake failed: {error}");
+            entrance.report(&peer, Misdialed::Tls, &message);
             None
         }
     }
@@ -157,16 +130,17 @@ async fn turn_away_without_tls(entrance: &Entrance, mut raw: Raw, early: &[u8], 
         );
         return;
     }
-    let at_info = note(&entrance.node, peer, Misdialed::PlainOnTls);
+    let what = Misdialed::PlainOnTls;
     if early.first().is_some_and(u8::is_ascii_uppercase) {
-        log_refusal!(
-            at_info,
-            peer = %Shown(peer),
-            "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port"
+        entrance.report(
+            peer,
+            what,
+            "a client speaks plain HTTP to the TLS port: it must use wss:// and https:// there (forceTLS: true, REVERB_SCHEME=https); PHP on this machine may use server.plain_port",
         );
         say_last(&mut raw, misdialed::PLAIN_ON_TLS).await;
     } else {
-        log_refusal!(at_info, peer = %Shown(peer), "a client speaks neither TLS nor HTTP to the TLS port");
+        let message = "a client speaks neither TLS nor HTTP to the TLS port";
+        entrance.report(peer, what, message);
     }
 }
 

@@ -4,19 +4,28 @@
 use std::{convert::Infallible, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_codec::Framed;
-use actix_http::{ConnectionType, HttpService, Protocol, Request, Version, h1::Codec, header};
+use actix_http::{
+    ConnectionType, Extensions, HttpService, Protocol, Request, StatusCode, Version,
+    error::DispatchError, h1::Codec, header,
+};
+use actix_rt::net::TcpStream;
 use actix_server::GracefulShutdownSignal;
 use actix_service::{
     IntoServiceFactory, Service, ServiceFactory, ServiceFactoryExt, apply_fn_factory, fn_factory,
     fn_service, map_config,
 };
-use actix_web::{App, dev::AppConfig, web};
+use actix_web::{
+    App, HttpResponse,
+    dev::{AppConfig, ServiceResponse},
+    web,
+};
 use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncWriteExt;
 
 use super::{
     Unclaimed,
-    accept::{Entrance, arrive},
+    accept::arrive,
+    entrance::Entrance,
     start_hub,
     wire::{Raw, Visit, Wire},
 };
@@ -35,6 +44,40 @@ pub(super) fn service<I: Into<Raw> + 'static>(
     stopping: GracefulShutdownSignal,
 ) -> impl ServiceFactory<I, Config = (), Response = (), Error = (), InitError = ()> {
     let http = http(entrance.node.clone(), unclaimed, stopping);
+    behind(entrance, http)
+}
+
+/// The same for a listener that serves HTTP alone, as actix-web's own server would, but for what [`Wire`] watches over.
+pub fn plain_service(
+    node: Arc<Node>,
+    routes: impl FnOnce(&mut web::ServiceConfig) + 'static,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
+    let settings = node.settings().server.clone();
+    let http = HttpService::build()
+        .keep_alive(settings.keep_alive)
+        .client_request_timeout(settings.handshake_timeout)
+        .on_connect_ext(introduce)
+        .finish(application(routes));
+    let entrance = Entrance {
+        tls: None,
+        takes_headers: false,
+        node,
+        silent: Arc::default(),
+    };
+    behind(entrance, http)
+}
+
+/// Has connections pass the entrance first.
+fn behind<I: Into<Raw> + 'static>(
+    entrance: Entrance,
+    http: impl ServiceFactory<
+        (Wire, Protocol, Option<SocketAddr>),
+        Config = (),
+        Response = (),
+        Error = DispatchError,
+        InitError = (),
+    > + 'static,
+) -> impl ServiceFactory<I, Config = (), Response = (), Error = (), InitError = ()> {
     let entrance = Rc::new(entrance);
     fn_factory(move || {
         let entrance = entrance.clone();
@@ -68,35 +111,15 @@ fn http(
     (Wire, Protocol, Option<SocketAddr>),
     Config = (),
     Response = (),
-    Error = actix_http::error::DispatchError,
+    Error = DispatchError,
     InitError = (),
 > {
     let settings = node.settings().server.clone();
     let data = web::Data::from(node.clone());
-    let app = App::new()
-        .app_data(data)
-        .configure(|routes| api::routes(routes, &settings.path));
-    let app = map_config(
-        app.into_factory().map_err(|error| error.error_response()),
-        |()| AppConfig::default(),
-    );
-    let app = apply_fn_factory(app, |request: Request, app| {
-        let in_request = visit(&request).map(Visit::begin_request);
-        // A proxy that sets `Connection: Upgrade` on everything. actix would echo it in the answer, and close without
-        // saying so.
-        let is_upgrade_asked = request.head().upgrade();
-        let answer = app.call(request);
-        async move {
-            let mut answer = answer.await?;
-            if is_upgrade_asked {
-                answer
-                    .response_mut()
-                    .head_mut()
-                    .set_connection_type(ConnectionType::Close);
-            }
-            drop(in_request);
-            Ok(answer)
-        }
+    let path = settings.path.clone();
+    let app = application(move |routes| {
+        routes.app_data(data);
+        api::routes(routes, &path);
     });
     let timeout = settings.handshake_timeout;
     let upgrades = fn_factory(move || {
@@ -112,9 +135,12 @@ fn http(
                         return Ok::<(), Infallible>(());
                     }
                     framed.io_mut().become_socket();
-                    // A handshake that can't be answered has nobody left to tell.
-                    if let Err(error) = upgrade(node, hub, request, framed).await {
-                        tracing::debug!("lost a connection during its handshake: {error}");
+                    // A handshake that can't be answered has nobody left to tell. Only a refusal takes any time.
+                    let upgraded = upgrade(node, hub, request, framed);
+                    match tokio::time::timeout(timeout, upgraded).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => log_lost(&error),
+                        Err(_) => log_lost(&io::ErrorKind::TimedOut.into()),
                     }
                     Ok(())
                 }
@@ -129,14 +155,53 @@ fn http(
         })
         .keep_alive(settings.keep_alive)
         .client_request_timeout(settings.handshake_timeout)
-        .on_connect_ext(|wire: &Wire, data| {
-            if let Some(visit) = wire.visit() {
-                data.insert(visit.peer());
-                data.insert(visit.clone());
-            }
-        })
+        .on_connect_ext(introduce)
         .upgrade(upgrades)
         .finish(app)
+}
+
+/// Routes as a service that tells a connection's [`Visit`] when a request begins and ends.
+fn application(
+    routes: impl FnOnce(&mut web::ServiceConfig) + 'static,
+) -> impl ServiceFactory<
+    Request,
+    Config = (),
+    Response = ServiceResponse,
+    Error = HttpResponse,
+    InitError = (),
+    Service: Service<Request, Future: 'static>,
+> {
+    let app = App::new().configure(routes);
+    let app = map_config(
+        app.into_factory().map_err(|error| error.error_response()),
+        |()| AppConfig::default(),
+    );
+    apply_fn_factory(app, |request: Request, app| {
+        let in_request = visit(&request).map(Visit::begin_request);
+        // A proxy that sets `Connection: Upgrade` on everything. actix would echo it in the answer, and close without
+        // saying so.
+        let is_upgrade_asked = request.head().upgrade();
+        let answer = app.call(request);
+        async move {
+            let mut answer = answer.await?;
+            if is_upgrade_asked && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer
+                    .response_mut()
+                    .head_mut()
+                    .set_connection_type(ConnectionType::Close);
+            }
+            drop(in_request);
+            Ok(answer)
+        }
+    })
+}
+
+/// Has each request of a connection carry what is known of it.
+fn introduce(wire: &Wire, data: &mut Extensions) {
+    if let Some(visit) = wire.visit() {
+        data.insert(visit.peer());
+        data.insert(visit.clone());
+    }
 }
 
 fn visit(request: &Request) -> Option<&Rc<Visit>> {

@@ -7,41 +7,45 @@ use actix_http::header::HeaderMap;
 
 use crate::{gate::log_refusal, node::Node, peer::Peer};
 
-/// What was wrong with a connection before anything was asked on it.
+/// What was wrong, as metrics and the live stream call it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Misdialed {
-    /// a TLS hello on a port without TLS
     TlsOnPlain,
-    /// plain HTTP, or something else, on a TLS port
     PlainOnTls,
-    /// a TLS handshake that failed
-    TlsHandshake,
-    /// what must come before HTTP took too long
-    TooSlow,
-    /// a PROXY protocol header that was missing, wrong, or sent by somebody who isn't trusted
+    /// failed, or ended by the client later
+    Tls,
+    /// a PROXY protocol header that is missing, wrong, or sent by somebody who isn't trusted
     ProxyHeader,
+    /// neither TLS nor a PROXY protocol header came in time
+    NotReady,
+    MalformedHead,
+    HeadTooLarge,
+    HeadTooSlow,
 }
 
 impl Misdialed {
-    /// A word for metrics.
     fn name(self) -> &'static str {
         match self {
             Misdialed::TlsOnPlain => "tls_on_plain",
             Misdialed::PlainOnTls => "plain_on_tls",
-            Misdialed::TlsHandshake => "tls_handshake",
-            Misdialed::TooSlow => "too_slow",
+            Misdialed::Tls => "tls",
             Misdialed::ProxyHeader => "proxy_header",
+            Misdialed::NotReady => "not_ready",
+            Misdialed::MalformedHead => "malformed_head",
+            Misdialed::HeadTooLarge => "head_too_large",
+            Misdialed::HeadTooSlow => "head_too_slow",
         }
     }
 }
 
-/// Counts it. Returns whether a line about it is worth level info: of what one address does wrong one in a second is, as of all
-/// refusals.
-pub(super) fn note(node: &Node, peer: &Peer, misdialed: Misdialed) -> bool {
+/// Counts, tells and logs it: a line in a second at info for what one address does wrong, like all refusals.
+pub(super) fn report(node: &Node, peer: &Peer, what: Misdialed, message: &str) {
     let settings = node.settings();
     let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
-    node.observe().refused_arrival(client, misdialed.name());
-    node.gate().may_log(client, &settings.limits)
+    let at_info = node.gate().may_log(client, &settings.limits);
+    log_refusal!(at_info, peer = %Shown(peer), "{message}");
+    node.observe()
+        .refused_transport(client, what.name(), message);
 }
 
 /// What a connection's first bytes are.
@@ -124,10 +128,11 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
     match opening {
         Opening::Other => None,
         Opening::Tls => {
-            log_refusal!(
-                note(node, peer, Misdialed::TlsOnPlain),
-                peer = %Shown(peer),
-                "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate"
+            report(
+                node,
+                peer,
+                Misdialed::TlsOnPlain,
+                "a client speaks TLS to the plain port: it must use ws:// and http:// there (forceTLS: false, REVERB_SCHEME=http), or set tls.certificate",
             );
             Some(TLS_ON_PLAIN)
         }
@@ -143,14 +148,27 @@ pub(super) fn on_plain(opening: Opening, node: &Node, peer: &Peer) -> Option<Las
 }
 
 pub(super) fn refused_proxy_header(node: &Node, peer: &Peer, why: &str) {
-    log_refusal!(note(node, peer, Misdialed::ProxyHeader), peer = %Shown(peer), "refused a connection because of its PROXY protocol header: {why}");
+    let message = format!("refused a connection because of its PROXY protocol header: {why}");
+    report(node, peer, Misdialed::ProxyHeader, &message);
 }
 
 /// A client that doesn't trust the certificate says so in an alert, with TLS 1.3 after the handshake.
-pub(super) fn log_broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
+pub(super) fn broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
     if error.kind() == io::ErrorKind::InvalidData {
-        log_refusal!(note(node, peer, Misdialed::TlsHandshake), peer = %Shown(peer), "a client ended the TLS connection: {error}");
+        let message = format!("a client ended the TLS connection: {error}");
+        report(node, peer, Misdialed::Tls, &message);
     }
+}
+
+/// The head of a request got these words for an answer.
+pub(super) fn refused_head(node: &Node, peer: &Peer, words: LastWords) {
+    let what = match words {
+        HEAD_TOO_LARGE => Misdialed::HeadTooLarge,
+        HEAD_TOO_SLOW => Misdialed::HeadTooSlow,
+        _ => Misdialed::MalformedHead,
+    };
+    let message = format!("refused a connection: {}", words.sentence);
+    report(node, peer, what, &message);
 }
 
 /// actix answers a request that it can't understand itself, without a word and with no way to add one: what to send
@@ -169,7 +187,7 @@ pub(super) fn answer_instead(answer: &[u8]) -> Option<LastWords> {
 }
 
 /// A peer as logs show it.
-pub(super) struct Shown<'a>(pub &'a Peer);
+struct Shown<'a>(&'a Peer);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -71,7 +71,8 @@ fn tell_refusal(error: &dyn std::error::Error) {
 }
 
 fn tell(changes: &Changes, is_certificate_new: bool) {
-    if *changes == Changes::default() && !is_certificate_new {
+    let is_same = changes.now.is_empty() && changes.at_next_start.is_empty();
+    if is_same && !is_certificate_new {
         tracing::info!("reloaded: nothing has changed");
     }
     for change in &changes.now {
@@ -79,5 +80,8 @@ fn tell(changes: &Changes, is_certificate_new: bool) {
     }
     for change in &changes.at_next_start {
         tracing::warn!("reloaded, but this takes effect with the next start only: {change}");
+    }
+    for warning in &changes.warnings {
+        tracing::warn!("{warning}");
     }
 }

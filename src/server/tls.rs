@@ -25,10 +25,12 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Why there is no TLS although there should be. `Display` names the file, what is wrong with it, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{what} {path} can't be read: {reason}")]
+    #[error("{what} {path}{by} can't be read: {reason}")]
     Unreadable {
         what: &'static str,
         path: String,
+        /// `, named in .env line 7 (REVERB_SSL_PRIVATE_CERT),`
+        by: String,
         reason: io::Error,
     },
     #[error("{path} holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)")]
@@ -173,10 +175,11 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 fn read(source: &CertificateSource) -> Result<Pair, TlsError> {
-    let certificate_bytes = read_file("the certificate", &source.certificate)?;
+    let [certificate_by, key_by] = &source.origins;
+    let certificate_bytes = read_file("the certificate", &source.certificate, certificate_by)?;
     let key_bytes = match source.key == source.certificate {
         true => certificate_bytes.clone(),
-        false => read_file("the private key", &source.key)?,
+        false => read_file("the private key", &source.key, key_by)?,
     };
     let shown = |path: &Path| path.display().to_string();
     let (certificate_path, key_path) = (shown(&source.certificate), shown(&source.key));
@@ -204,7 +207,7 @@ fn read(source: &CertificateSource) -> Result<Pair, TlsError> {
     })
 }
 
-fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(what: &'static str, path: &Path, named_by: &str) -> Result<Vec<u8>, TlsError> {
     let bytes = || {
         let metadata = fs::metadata(path)?;
         if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
@@ -215,6 +218,10 @@ fn read_file(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     bytes().map_err(|reason| TlsError::Unreadable {
         what,
         path: path.display().to_string(),
+        by: match named_by {
+            "" => String::new(),
+            origin => format!(", named in {origin},"),
+        },
         reason,
     })
 }
@@ -308,6 +315,7 @@ mod tests {
             key: key.map_or_else(|| certificate.clone(), |text| path("key.pem", text)),
             certificate,
             is_found: false,
+            origins: Default::default(),
         };
         read(&source).map_err(|error| error.to_string())
     }
@@ -366,9 +374,11 @@ mod tests {
             certificate: "/nowhere/cert.pem".into(),
             key: "/nowhere/key.pem".into(),
             is_found: false,
+            origins: ["option --x".to_owned(), String::new()],
         };
         let error = read(&missing).err().expect("an error").to_string();
-        assert!(error.contains("/nowhere/cert.pem can't be read"), "{error}");
+        let expected = "the certificate /nowhere/cert.pem, named in option --x, can't be read: ";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -13,24 +13,26 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use actix_rt::net::TcpStream;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    accept::Entrance,
+    entrance::Entrance,
     misdialed::{self, LastWords, Opening},
+    patience::Patience,
 };
 use crate::{node::Node, peer::Peer};
+
+/// Bytes that actix gets to read before it must answer what it has. It takes apart all that it has read, up to 128 KiB, at
+/// once, and a request of 30 bytes becomes one of 7 KB: a client that sends thousands without waiting for answers would cost
+/// 30 MB.
+const READ_AT_ONCE: usize = 8 * 1024;
 
 /// What a listener accepts.
 pub enum Raw {
@@ -165,11 +167,14 @@ struct Http {
     is_socket: bool,
     /// requests that were seen at the last look
     requests_seen: u32,
-    /// since when the head of a request is incomplete
-    head_since: Option<Instant>,
-    head_timeout: Duration,
-    timer: Option<Pin<Box<Sleep>>>,
-    is_timer_set: bool,
+    /// while the head of a request is incomplete
+    head: Patience,
+    /// while the peer takes none of what it is answered
+    write: Patience,
+    /// reading was put off because of that
+    is_read_waiting: bool,
+    /// since reading last stopped
+    bytes_read: usize,
 }
 
 impl Wire {
@@ -205,10 +210,10 @@ impl Wire {
                 is_fresh: true,
                 is_socket: false,
                 requests_seen: 0,
-                head_since: None,
-                head_timeout: entrance.timeout(),
-                timer: None,
-                is_timer_set: false,
+                head: Patience::new(entrance.timeout()),
+                write: Patience::new(entrance.write_timeout()),
+                is_read_waiting: false,
+                bytes_read: 0,
             })),
         }
     }
@@ -249,8 +254,16 @@ impl Http {
     /// Bytes have come. Outside a request they are the beginning of the next one.
     fn note_bytes(&mut self) {
         self.note_requests();
-        if self.head_since.is_none() && !self.visit.is_in_request.get() {
-            self.head_since = Some(Instant::now());
+        if !self.visit.is_in_request.get() {
+            self.head.begin();
+        }
+    }
+
+    /// What goes out tells why the head of a request was refused. Browsers open connections in advance and say nothing
+    /// over them: that is no refusal.
+    fn report(&self, words: LastWords) {
+        if self.head.since.is_some() {
+            misdialed::refused_head(&self.visit.node, &self.visit.peer, words);
         }
     }
 
@@ -258,33 +271,47 @@ impl Http {
         let requests = self.visit.requests.get();
         if self.requests_seen != requests {
             self.requests_seen = requests;
-            self.head_since = None;
+            self.head.end();
         }
     }
 
-    /// `Ready` when the head of a request takes too long. actix has a timer for the first one of a connection only. The
-    /// timer isn't set back with each request: it looks at the time when it runs out.
+    /// `Ready` when the head of a request takes too long. actix has a timer for the first one of a connection only.
     fn poll_head_timeout(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.note_requests();
-        let Some(since) = self.head_since else {
-            return Poll::Pending;
-        };
-        let deadline = since + self.head_timeout;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if !self.is_timer_set {
-            timer.as_mut().reset(deadline);
-            self.is_timer_set = true;
-        }
-        loop {
-            ready!(timer.as_mut().poll(cx));
-            if Instant::now() >= deadline {
-                self.is_timer_set = false;
-                return Poll::Ready(());
+        self.head.poll(cx)
+    }
+
+    /// Notes whether the peer takes what is written, and gives up one that doesn't: actix would wait for ever.
+    fn poll_written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.write.end();
+            if std::mem::take(&mut self.is_read_waiting) {
+                cx.waker().wake_by_ref();
             }
-            timer.as_mut().reset(deadline);
+            return written;
         }
+        self.write.begin();
+        ready!(self.write.poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Whether what comes next must wait: for what was read to be answered, and for answers to be taken. actix would go on
+    /// answering a peer that reads nothing, and keep it all.
+    fn is_read_put_off(&mut self, cx: &mut Context<'_>) -> bool {
+        self.is_read_waiting = self.write.since.is_some();
+        if self.is_read_waiting {
+            return true;
+        }
+        if self.bytes_read < READ_AT_ONCE {
+            return false;
+        }
+        self.bytes_read = 0;
+        cx.waker().wake_by_ref();
+        true
     }
 }
 
@@ -298,16 +325,21 @@ impl AsyncRead for Wire {
         let Some(http) = &mut this.http else {
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         };
+        if http.is_read_put_off(cx) {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         if http.early.is_empty() {
             match Pin::new(&mut this.stream).poll_read(cx, buffer) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => {
-                    misdialed::log_broken_tls(&http.visit.node, &http.visit.peer, &error);
+                    misdialed::broken_tls(&http.visit.node, &http.visit.peer, &error);
                     return Poll::Ready(Err(error));
                 }
                 Poll::Pending => {
+                    http.bytes_read = 0;
                     ready!(http.poll_head_timeout(cx));
+                    http.report(misdialed::HEAD_TOO_SLOW);
                     this.say_last(cx, misdialed::HEAD_TOO_SLOW);
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -325,6 +357,7 @@ impl AsyncRead for Wire {
         if bytes.is_empty() {
             return Poll::Ready(Ok(()));
         }
+        http.bytes_read += bytes.len();
         http.note_bytes();
         if std::mem::take(&mut http.is_fresh)
             && let Some(last_words) =
@@ -340,19 +373,26 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.http.is_some()
-            && let Some(answer) = misdialed::answer_instead(bytes)
-        {
+        let this = self.get_mut();
+        let Some(http) = &mut this.http else {
+            return Pin::new(&mut this.stream).poll_write(cx, bytes);
+        };
+        let instead = misdialed::answer_instead(bytes);
+        let written = match instead {
+            None => Pin::new(&mut this.stream).poll_write(cx, bytes),
             // actix ends the connection after this, so the part that may not fit is lost on nobody.
-            return Pin::new(&mut self.stream)
+            Some(answer) => Pin::new(&mut this.stream)
                 .poll_write(cx, &answer.to_bytes())
-                .map_ok(|_| bytes.len());
+                .map_ok(|_| bytes.len()),
+        };
+        if let (Some(answer), Poll::Ready(Ok(_))) = (instead, &written) {
+            http.report(answer);
         }
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        http.poll_written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -367,12 +407,22 @@ impl AsyncWrite for Wire {
         self.stream.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(cx);
+        match &mut this.http {
+            Some(http) => http.poll_written(cx, flushed),
+            None => flushed,
+        }
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let shut_down = Pin::new(&mut this.stream).poll_shutdown(cx);
+        match &mut this.http {
+            Some(http) => http.poll_written(cx, shut_down),
+            None => shut_down,
+        }
     }
 }
 

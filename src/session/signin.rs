@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Session, subscribe::leave};
+use super::Session;
 use crate::{
     hub::inbox::ChannelKey,
     protocol::{
@@ -158,5 +158,5 @@ pub fn sign_out(session: &mut Session) {
         return;
     };
     unwatch(session, watching);
-    leave(session, &ChannelName::server_to_user(&user.id), None);
+    session.leave(&ChannelName::server_to_user(&user.id), None);
 }

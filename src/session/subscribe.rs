@@ -159,7 +159,7 @@ fn join(
         member.as_ref(),
         Instant::now(),
     )?;
-    session.hub.subscribe(key, session.key, since);
+    let channel = session.hub.subscribe(key, session.key, since);
     if is_first {
         session.count_occupied(&channel);
     }
@@ -236,37 +236,21 @@ pub fn unsubscribe(session: &mut Session, channel: &str) {
     let Ok(name) = ChannelName::parse(channel, session.app.limits.channel_name_chars_max) else {
         return;
     };
-    if let Some((name, user_id)) = session.subscriptions.remove_entry(&name) {
+    if let Some((name, user_id)) = session.subscriptions.remove(&name) {
         end_subscription(session, &name, user_id.as_deref());
     }
 }
 
 /// What follows the end of a connection, the same as from unsubscribing everywhere (C-37).
 pub fn leave_all(session: &mut Session) {
-    for (channel, user_id) in std::mem::take(&mut session.subscriptions) {
+    for (channel, user_id) in session.subscriptions.take() {
         end_subscription(session, &channel, user_id.as_deref());
     }
 }
 
 fn end_subscription(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
-    leave(session, channel, user_id);
+    session.leave(channel, user_id);
     session.link.metrics().unsubscribed.add(1);
     let observer = session.node.observe();
     observer.unsubscribed(session.socket(), channel, user_id);
-}
-
-/// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
-pub fn leave(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
-    let key = session.channel_key(channel);
-    session.hub.unsubscribe(&key, session.key);
-    let is_vacated = session.node.directory().leave(
-        &session.app,
-        &key,
-        session.hub.worker(),
-        user_id,
-        Instant::now(),
-    );
-    if is_vacated {
-        session.count_vacated(channel);
-    }
 }

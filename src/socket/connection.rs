@@ -191,12 +191,9 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
 
     /// The peer breaks RFC 6455: nothing it says from here on can be understood.
     fn fail(&mut self, error: FrameError) {
-        tracing::info!(
-            socket_id = %self.link.socket_id(),
-            code = error.code,
-            reason = error.reason,
-            "closing a socket whose frames break the WebSocket protocol"
-        );
+        if let Some(conversation) = &mut self.conversation {
+            conversation.violated(&error);
+        }
         let frame = Frame::close(Some(error.code), error.reason);
         self.link.close_with(frame, End::Violation(error.code));
         self.is_deaf = true;
@@ -314,6 +311,8 @@ mod tests {
         fn text(&mut self, _: &str) {}
 
         fn binary(&mut self, _: &[u8]) {}
+
+        fn violated(&mut self, _: &FrameError) {}
     }
 
     /// A connection to the end of a pipe that is returned with it.

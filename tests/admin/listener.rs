@@ -1,11 +1,14 @@
 //! The listener itself: what it answers, while draining, and when it can't have its port.
 use std::net::TcpListener;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::{
     ADMIN, admin_get,
     client::Client,
     helpers::{Server, eventually},
     page::Page,
+    rest::request::Connection,
 };
 
 #[tokio::test]
@@ -84,4 +87,27 @@ async fn a_port_that_was_asked_for_and_is_taken_is_a_failure() {
 async fn it_can_be_switched_off() {
     let server = Server::with("[admin]\nenabled = false\nport = 0\n").await;
     assert_eq!(server.admin, None);
+}
+
+/// As on the main listener: whoever is slow, or reads nothing, doesn't stay.
+#[tokio::test]
+async fn slow_and_deaf_clients_are_cut() {
+    let settings =
+        format!("{ADMIN}[server]\nhandshake_timeout_s = 1\n[socket]\nwrite_timeout_s = 1\n");
+    let server = Server::with(&settings).await;
+    let address = server.admin.expect("an admin listener");
+
+    let mut slow = Connection::open(address).await;
+    slow.send("GET /live HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(slow.response().await.body, "OK");
+    slow.send("GET /li").await;
+    assert_eq!(slow.response().await.status, 408);
+
+    let mut deaf = tokio::net::TcpStream::connect(address).await.unwrap();
+    let requests = "GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);
+    let sent = async { while deaf.write_all(requests.as_bytes()).await.is_ok() {} };
+    let patience = std::time::Duration::from_secs(30);
+    tokio::time::timeout(patience, sent)
+        .await
+        .expect("the connection is cut");
 }

@@ -15,7 +15,7 @@ use actix_rt::net::TcpStream;
 use actix_server::Server;
 use actix_service::fn_service;
 use resound::{
-    frame::{Frame, FrameReader},
+    frame::{Frame, FrameError, FrameReader},
     hub::{
         Hub,
         inbox::WorkerId,
@@ -44,6 +44,8 @@ impl Conversation for Echo {
     fn binary(&mut self, bytes: &[u8]) {
         self.0.push(&Frame::binary(bytes));
     }
+
+    fn violated(&mut self, _: &FrameError) {}
 }
 
 /// Starts a server that lives as long as the test process.

@@ -10,6 +10,7 @@ use std::{
 use rcgen::generate_simple_self_signed;
 use resound::{
     config,
+    metrics::Refused,
     node::Node,
     server::{self, Certificates, Inherited},
 };
@@ -33,13 +34,6 @@ pub struct Server {
 }
 
 impl Server {
-    /// Connections that were turned away before anything was asked on them, for this reason.
-    pub fn turned_away(&self, reason: &str) -> u64 {
-        let refusals = self.node.observe().metrics.refusals();
-        let of_reason = refusals.iter().filter(|((_, name), _)| *name == reason);
-        of_reason.map(|(_, count)| count).sum()
-    }
-
     /// `settings`: TOML tables besides the app.
     pub fn start(settings: &str) -> Server {
         Server::with(settings, Inherited::default())
@@ -84,6 +78,15 @@ impl Server {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(true);
         }
+    }
+
+    /// How often connections were refused for this reason before they had a request.
+    pub fn refused(&self, reason: &str) -> u64 {
+        let refusals = self.node.observe().metrics.refusals();
+        let of_reason = refusals
+            .iter()
+            .find(|((what, name), _)| *what == Refused::Transport && *name == reason);
+        of_reason.map_or(0, |(_, count)| *count)
     }
 
     /// Whether the thread of the server has ended.

@@ -1,9 +1,11 @@
 //! Requests as proxies and strangers send them, byte by byte.
 use serde_json::Value;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::{
-    helpers::Server,
-    peer::{Socket, answer, event, ok, publish, rest, send, tcp},
+    helpers::{Files, Made, PATIENCE, Server},
+    peer::{Socket, answer, any_version, event, ok, publish, rest, send, tcp, tls},
 };
 
 /// What proxies put on every request that they pass on.
@@ -151,4 +153,88 @@ async fn a_later_head_that_never_comes_whole_is_cut() {
     // silence between two requests is no half of one
     send(&mut idle, whole).await;
     ok(&mut idle).await;
+}
+
+/// Requests on one connection without waiting for an answer, and a sentence that each answer has.
+const UNREAD: usize = 20_000;
+const REQUEST: &str = "GET /nowhere HTTP/1.1\r\nHost: test\r\n\r\n";
+const ANSWER: &[u8] = b"nothing is at /nowhere";
+
+/// What a peer doesn't read is not kept for it.
+#[tokio::test]
+async fn who_reads_no_answers_is_not_read_from_and_then_cut() {
+    let server = Server::start("[socket]\nwrite_timeout_s = 1\n[log]\nlevel = \"off\"\n");
+    let mut stream = tcp(server.address).await;
+    let requests = REQUEST.repeat(UNREAD);
+    let sent = async { while stream.write_all(requests.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(PATIENCE, sent)
+        .await
+        .expect("the connection is cut");
+    let answered = server.node.observe().metrics.http.counts();
+    let answered: u64 = answered.iter().map(|(_, _, count)| count).sum();
+    assert!(answered < 10 * UNREAD as u64, "{answered}");
+}
+
+#[tokio::test]
+async fn who_reads_its_answers_late_gets_them_all() {
+    let made = Made::new();
+    let files = Files::with(&made);
+    let plain = Server::start("");
+    let with_tls = Server::start(&files.section(""));
+    let connector = any_version(&[&made]);
+    let streams = [
+        tcp(plain.address).await,
+        tls(with_tls.address, &connector).await,
+    ];
+    for stream in streams {
+        let (mut reading, mut writing) = tokio::io::split(stream);
+        let requests = REQUEST.repeat(UNREAD);
+        let sent = tokio::spawn(async move {
+            writing.write_all(requests.as_bytes()).await.expect("sent");
+            writing.flush().await.expect("sent");
+            writing
+        });
+        // Until nothing more is taken: the answers fill all buffers there are.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let mut answers = 0;
+        let mut unread = Vec::new();
+        while answers < UNREAD {
+            let read = tokio::time::timeout(PATIENCE, reading.read_buf(&mut unread));
+            let length = read.await.expect("an answer").expect("an answer");
+            assert!(length > 0, "ended after {answers}");
+            while let Some(at) = unread.windows(ANSWER.len()).position(|part| part == ANSWER) {
+                answers += 1;
+                unread.drain(..at + ANSWER.len());
+            }
+        }
+        sent.await.expect("sent");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_counted() {
+    let server = Server::start("[server]\nhandshake_timeout_s = 1\n");
+    for nonsense in [
+        "nonsense\r\n\r\n".to_owned(),
+        format!("GET /up HTTP/1.1\r\nA: {}", "a".repeat(140_000)),
+        "\u{16}\u{3}\u{1}".to_owned(),
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".to_owned(),
+        "GET /up HT".to_owned(),
+        // says nothing: no refusal
+        String::new(),
+    ] {
+        let mut stream = tcp(server.address).await;
+        send(&mut stream, &nonsense).await;
+        rest(&mut stream).await;
+    }
+    let told: Vec<_> = server.node.observe().metrics.refusals();
+    let told: Vec<_> = told.iter().map(|((_, what), n)| (*what, *n)).collect();
+    let expected = [
+        ("head_too_large", 1),
+        ("head_too_slow", 1),
+        ("malformed_head", 1),
+        ("proxy_header", 1),
+        ("tls_on_plain", 1),
+    ];
+    assert_eq!(told, expected);
 }

@@ -73,10 +73,10 @@ async fn whatever_is_no_header_is_refused() {
         &long,
         &huge,
     ] {
-        let before = server.turned_away("proxy_header");
+        let before = server.refused("proxy_header");
         let mut stream = introduced(&server, garbage).await;
         assert_eq!(rest(&mut stream).await, "", "{garbage:?}");
-        assert!(server.turned_away("proxy_header") > before, "{garbage:?}");
+        assert!(server.refused("proxy_header") > before, "{garbage:?}");
     }
     let mut missing = introduced(&server, b"GET /up HTTP/1.1\r\nHost: test\r\n\r\n").await;
     let told = rest(&mut missing).await;
@@ -103,7 +103,7 @@ async fn nobody_else_may_send_one() {
     ] {
         let server = Server::start(&settings);
         for header in [V1, &v2()] {
-            let before = server.turned_away("proxy_header");
+            let before = server.refused("proxy_header");
             let mut stream = introduced(
                 &server,
                 &[header, b"GET /up HTTP/1.1\r\nHost: test\r\n\r\n"].concat(),
@@ -111,7 +111,7 @@ async fn nobody_else_may_send_one() {
             .await;
             let told = rest(&mut stream).await;
             assert!(!told.contains("200 OK"), "{told}");
-            assert!(server.turned_away("proxy_header") > before);
+            assert!(server.refused("proxy_header") > before);
         }
     }
     // without one they are served

@@ -81,7 +81,7 @@ async fn plain_http_on_the_tls_port_is_told() {
         body.starts_with("This port speaks TLS: use https://"),
         "{body}"
     );
-    assert_eq!(server.turned_away("plain_on_tls"), 1);
+    assert_eq!(server.refused("plain_on_tls"), 1);
     // neither TLS nor HTTP
     let mut other = tcp(server.address).await;
     send(&mut other, "\0\0\0\0\0\0\0\0").await;
@@ -103,7 +103,7 @@ async fn tls_on_a_plain_port_is_told() {
     send(&mut stream, b"\x16\x03\x01\x02\x00\x01").await;
     let told = rest(&mut stream).await;
     assert!(told.contains("This port speaks no TLS"), "{told}");
-    assert_eq!(server.turned_away("tls_on_plain"), 2);
+    assert_eq!(server.refused("tls_on_plain"), 2);
 }
 
 #[tokio::test]

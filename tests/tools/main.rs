@@ -1,4 +1,7 @@
 //! The tools that ask a server, against the real one and against servers and proxies that are set up wrongly.
+#[allow(dead_code)]
+#[path = "../binary/mod.rs"]
+mod binary;
 mod commands;
 mod doctor;
 mod fakes;
@@ -6,3 +9,4 @@ mod fakes;
 #[allow(dead_code)]
 #[path = "../server/helpers.rs"]
 mod helpers;
+mod own;

@@ -7,6 +7,9 @@ use super::{
 /// Laravel's word for the broadcaster, the newer one first.
 const BROADCASTER: [&str; 2] = ["BROADCAST_CONNECTION", "BROADCAST_DRIVER"];
 
+/// Who sends what is to be broadcast; the second before Laravel 5.7.
+const QUEUE: [&str; 2] = ["QUEUE_CONNECTION", "QUEUE_DRIVER"];
+
 /// Names that tell a `.env` of a Laravel project from others.
 pub(super) fn is_of_laravel(environment: &Environment) -> bool {
     let is_one = |name: &str| {
@@ -55,6 +58,7 @@ pub(super) fn from_variables(environment: &Environment) -> Option<LaravelApp> {
         app_url: get("APP_URL".to_owned()),
         hostname: get("REVERB_HOST".to_owned()),
         browser: browser(environment),
+        queue: first_word(environment, QUEUE).map(|(word, _)| word),
         ..LaravelApp::default()
     })
 }
@@ -86,6 +90,7 @@ pub(super) fn from_cache(root: &Node, environment: &Environment) -> LaravelApp {
         app_url: text(&["app", "url"]),
         hostname: text(&["reverb", "servers", &server, "hostname"]),
         browser: browser(environment),
+        queue: text(&["queue", "default"]),
         ..LaravelApp::default()
     }
 }
@@ -97,11 +102,18 @@ fn is_pusher_com(host: &str) -> bool {
 
 /// The broadcaster and the variable that says so.
 fn broadcaster(environment: &Environment) -> Option<(String, &'static str)> {
-    BROADCASTER.into_iter().find_map(|name| {
+    first_word(environment, BROADCASTER)
+}
+
+/// The value of the first of these variables that has one. `null` is a word here: a broadcaster and a queue are called so.
+fn first_word(
+    environment: &Environment,
+    names: [&'static str; 2],
+) -> Option<(String, &'static str)> {
+    names.into_iter().find_map(|name| {
         let raw = environment.raw(name)?.trim().trim_matches(['"', '\'']);
         match environment.get(name) {
             Some(word) => Some((word.to_owned(), name)),
-            // null is a broadcaster, too
             None if raw.trim_matches(['(', ')']).eq_ignore_ascii_case("null") => {
                 Some(("null".to_owned(), name))
             }

@@ -4,7 +4,7 @@ use super::{
         Overrides,
         env_file::{self, EnvFile},
         error::ConfigError,
-        layers::Table,
+        layers::{Table, read_file},
         php,
         variables::{ENV_FILE_VARIABLE, Environment},
     },
@@ -13,12 +13,8 @@ use super::{
 };
 use std::{
     collections::HashMap,
-    io::{ErrorKind, Read},
     path::{Path, PathBuf},
 };
-
-/// 16 MiB: no file of a project's configuration is near it.
-const FILE_BYTES_MAX: u64 = 16 << 20;
 
 const CACHED_CONFIG: &str = "bootstrap/cache/config.php";
 const REVERB_CONFIG: &str = "config/reverb.php";
@@ -111,14 +107,15 @@ impl Project {
                 cure: "complete .env and run php artisan config:cache again, or php artisan config:clear".to_owned(),
             });
         }
-        // variables of a process alone make no project
-        let is_project =
-            app.env_file.is_some() || self.files.iter().any(|name| name == REVERB_CONFIG);
-        if !is_project {
-            return None;
-        }
+        let has = |family: &str| {
+            self.environment
+                .names()
+                .any(|name| name.starts_with(family))
+        };
         let family = match app.broadcaster.as_deref() {
             Some("pusher") => "PUSHER",
+            // Laravel 10 and before have these, empty, from the start
+            Some("log" | "null") | None if has("PUSHER_APP_") && !has("REVERB_") => "PUSHER",
             _ => "REVERB",
         };
         let [id, key, secret] = ["ID", "KEY", "SECRET"].map(|part| format!("{family}_APP_{part}"));
@@ -126,16 +123,23 @@ impl Project {
         let is_there = names
             .iter()
             .any(|name| self.environment.raw(name).is_some());
+        // variables of a process alone make no project, but who passes on empty ones means to have an app
+        let is_project =
+            app.env_file.is_some() || self.files.iter().any(|name| name == REVERB_CONFIG);
+        if !is_project && !is_there {
+            return None;
+        }
         let state = match (&app.env_file, is_there) {
             (Some(file), true) => format!("have no value in {file}"),
             (Some(file), false) => {
                 format!("are missing from {file}{}", self.environment.lost_lines())
             }
-            (None, _) => "are not set, and there is no .env".to_owned(),
+            (None, true) => "have no value in the environment".to_owned(),
+            (None, false) => "are not set, and there is no .env".to_owned(),
         };
         Some(ConfigError::NoApp {
             absence: format!("{id}, {key} and {secret} {state}"),
-            cure: "set them (php artisan install:broadcasting does), or add an [[apps]] section to a settings file"
+            cure: "set them (from Laravel 11 on php artisan install:broadcasting does), or add an [[apps]] section to a settings file"
                 .to_owned(),
         })
     }
@@ -404,21 +408,6 @@ fn is_meant_for_us(text: &str) -> bool {
 
 /// Bytes that are no UTF-8 are replaced: they can stand in a comment.
 fn read_text(found: &Found) -> Result<String, ConfigError> {
-    let unreadable = |reason: String| ConfigError::Unreadable {
-        path: found.name.clone(),
-        reason,
-    };
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(&found.path);
-    let read = file.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(count) if count as u64 > FILE_BYTES_MAX => {
-            Err(unreadable("it is larger than 16 MiB".to_owned()))
-        }
-        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Err(unreadable("there is no such file".to_owned()))
-        }
-        Err(error) => Err(unreadable(error.to_string())),
-    }
+    let bytes = read_file(&found.path, &found.name)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -276,6 +276,11 @@ impl Reader<'_> {
         let Some(node) = app.get(&["allowed_origins"]) else {
             return;
         };
+        // with one of them unknown, the others would keep out whom the app lets in
+        let is_unknown = |entry: &Node| matches!(entry.value, Php::Unknown(_));
+        if node.entries().any(|(_, entry)| is_unknown(entry)) {
+            return;
+        }
         let texts: Vec<String> = match &node.value {
             Php::Text(text) => vec![text.clone()],
             _ => node

@@ -239,6 +239,31 @@ fn an_env_file_of_the_pusher_driver() {
 }
 
 #[test]
+fn who_sends_what_is_to_be_broadcast() {
+    let check = |line: &str, expected: Option<&str>| {
+        let env = format!("{ENV}{line}\n");
+        let settings = Case::new(&[(".env", &env)]).settings();
+        let app = settings.laravel.expect("a Laravel app");
+        assert_eq!(app.queue.as_deref(), expected, "{line}");
+    };
+    check("", None);
+    check("QUEUE_CONNECTION=", None);
+    check("QUEUE_CONNECTION=database", Some("database"));
+    check("QUEUE_CONNECTION=\"null\"", Some("null"));
+    check("QUEUE_DRIVER=sync", Some("sync"));
+    // .env doesn't count any more
+    let cache = excerpt().replacen(
+        "'broadcasting' =>",
+        "'queue' => array ('default' => 'redis'), 'broadcasting' =>",
+        1,
+    );
+    let env = format!("{ENV}QUEUE_CONNECTION=sync\n");
+    let settings = Case::new(&[(".env", &env), ("bootstrap/cache/config.php", &cache)]).settings();
+    let app = settings.laravel.expect("a Laravel app");
+    assert_eq!(app.queue.as_deref(), Some("redis"));
+}
+
+#[test]
 fn stock_config_changes_nothing_but_names_its_lines() {
     let settings = Case::new(&[(".env", ENV), ("config/reverb.php", REVERB_PHP)]).settings();
     assert_eq!(settings.files, ["config/reverb.php", ".env"]);
@@ -302,6 +327,30 @@ fn a_config_edited_by_hand() {
         "{:?}",
         settings.warnings
     );
+}
+
+#[test]
+fn what_is_spread_into_a_list_takes_nothing_from_the_others() {
+    let php = CUSTOM_PHP.replace("'apps' => [\n", "'apps' => [...tenants(),\n");
+    assert!(php.contains("...tenants()"));
+    let settings = Case::new(&[(".env", ENV), ("config/reverb.php", &php)]).settings();
+    assert_eq!(ids(&settings), ["482915", "2"]);
+    assert_eq!(
+        settings.apps[0].allowed_origins,
+        ["a.example.com", "b.example.com"]
+    );
+    let expected = "config/reverb.php line 11: apps.apps.0 is another array spread into this one, which can't be known without running PHP, so it is not used";
+    assert!(
+        settings.warnings.iter().any(|w| w.starts_with(expected)),
+        "{:?}",
+        settings.warnings
+    );
+    // some origins known and others not: none is kept out
+    let php = CUSTOM_PHP.replace("config('app.origins')", "['a.example', ...$others]");
+    let settings = Case::new(&[(".env", ENV), ("config/reverb.php", &php)]).settings();
+    assert_eq!(settings.apps[1].allowed_origins, Vec::<String>::new());
+    let expected = "so origins are not limited by it";
+    assert!(settings.warnings.iter().any(|w| w.contains(expected)));
 }
 
 #[test]
@@ -603,6 +652,16 @@ fn a_missing_part_is_named_with_its_file() {
         "BROADCAST_DRIVER=pusher\nPUSHER_APP_ID=\nPUSHER_APP_KEY=\nPUSHER_APP_SECRET=\nPUSHER_APP_CLUSTER=mt1\n",
         "no app is configured: PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET have no value in .env",
     );
+    // as Laravel 8 to 10 come
+    check(
+        "BROADCAST_DRIVER=log\nPUSHER_APP_ID=\nPUSHER_APP_KEY=\nPUSHER_APP_SECRET=\n",
+        "no app is configured: PUSHER_APP_ID, PUSHER_APP_KEY and PUSHER_APP_SECRET have no value in .env",
+    );
+    // what isn't UTF-8 is read as this character
+    check(
+        &ENV.replace("=hush", "=hu\u{fffd}sh"),
+        "the app's secret is unreadable in .env line 13 (REVERB_APP_SECRET); it must be UTF-8",
+    );
     check(
         "BROADCAST_CONNECTION=pusher\nPUSHER_APP_ID=your-pusher-app-id\nPUSHER_APP_KEY=your-pusher-key\nPUSHER_APP_SECRET=your-pusher-secret\n",
         "no app is configured: PUSHER_APP_ID",
@@ -621,6 +680,13 @@ fn a_missing_part_is_named_with_its_file() {
     let sentence = Case::new(&[("config/reverb.php", REVERB_PHP)]).refusal();
     let expected = "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET are not set, and there is no .env; set";
     assert!(sentence.starts_with(expected), "{sentence}");
+    // a container whose variables come from nowhere
+    let case = Case::new(&[]).with(&[("REVERB_APP_ID", ""), ("REVERB_APP_KEY", "")]);
+    let sentence = case.refusal();
+    let expected = "no app is configured: REVERB_APP_ID, REVERB_APP_KEY and REVERB_APP_SECRET have no value in the environment; set";
+    assert!(sentence.starts_with(expected), "{sentence}");
+    let case = Case::new(&[]).with(&[("REVERB_HOST", "localhost")]);
+    assert_eq!(ids(&case.settings()), ["1001"]);
     // with another app it is only said
     let settings = Case::new(&[(".env", &format!("{ENV}PUSHER_APP_KEY=x\n"))]).settings();
     assert_eq!(ids(&settings), ["482915"]);
@@ -785,6 +851,10 @@ fn each_warning_at_start() {
         "listens on port 443",
     );
     check(&[("APP_URL=http:", "APP_URL=https:")], "APP_URL is https");
+    check(
+        &[("", "RESOUND_SERVER_PROXY_PROTOCOL=true")],
+        "the app posts to http://localhost:8080, but only proxies are heard there",
+    );
     check(
         &[("SECRET=hush", "SECRET=hush#hush")],
         ".env line 13 (REVERB_APP_SECRET) ends at a #",

@@ -148,7 +148,15 @@ fn values() {
         "['a' => Foo::bar(1, [2])->baz()['x'], 'b' => match(true) { 1 => 2, default => 3 }, 'c' => 4]",
         "[a: <the class Foo>, b: <code>, c: 4]",
     );
-    check("[...$x, 1]", "<an array with another one spread into it>");
+    check(
+        "[...$x, 1]",
+        "[0: <another array spread into this one>, 1: 1]",
+    );
+    check(
+        "['a' => 1, ...$x]",
+        "<an array with another one spread into it>",
+    );
+    check("explode(...$x)", "<a call of explode()>");
     check(
         "[$key => 1, 'b' => 2]",
         "[?0: <an entry whose key is no literal>, b: 2]",

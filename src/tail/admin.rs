@@ -3,7 +3,6 @@
 use std::{
     fmt::Write as _,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use clap::Args;
@@ -19,9 +18,10 @@ use tokio_tungstenite::{
     },
 };
 
+use super::TailArguments;
 use crate::{
+    client::Address,
     config::{AdminSettings, Settings},
-    tail::TailArguments,
 };
 
 /// What `--admin` adds to `resound tail`.
@@ -97,7 +97,7 @@ fn url(settings: &AdminSettings, wanted: &TailArguments) -> Result<Url, TailErro
         Some(address) if address.is_tls => return Err(TailError::Tls),
         Some(address) => address.authority(),
         None if !settings.enabled => return Err(TailError::Disabled),
-        None => own_address(settings).to_string(),
+        None => Address::of_listener(settings.host, settings.port, false).authority(),
     };
     let prefix = wanted.url.as_ref().map_or("", |address| &address.prefix);
     let path = if prefix.is_empty() { "/stream" } else { prefix };
@@ -120,15 +120,6 @@ fn url(settings: &AdminSettings, wanted: &TailArguments) -> Result<Url, TailErro
         url.query_pairs_mut().append_pair("data", "1");
     }
     Ok(url)
-}
-
-fn own_address(settings: &AdminSettings) -> SocketAddr {
-    let host = match settings.host {
-        host if !host.is_unspecified() => host,
-        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
-    };
-    SocketAddr::new(host, settings.port)
 }
 
 async fn listen(
