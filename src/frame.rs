@@ -61,7 +61,6 @@ impl Frame {
         &self.0
     }
 
-    /// As [`Frame::as_bytes`], without counting one more owner.
     /// What follows the head.
     pub fn payload(&self) -> &[u8] {
         let head = match self.0.get(1).map(|length| length & 0x7f) {
@@ -72,6 +71,7 @@ impl Frame {
         self.0.get(head..).unwrap_or_default()
     }
 
+    /// As [`Frame::as_bytes`], without counting one more owner.
     pub fn into_bytes(self) -> Bytes {
         self.0
     }

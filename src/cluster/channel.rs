@@ -280,14 +280,16 @@ impl Channel {
                 },
                 Answer::Left(left),
             ) => self.left(key, *worker, user_id.clone(), &left, out),
-            (&Ask::Publish { ticket, .. }, Answer::Published(published)) => {
-                if let Some(ticket) = ticket {
-                    out.push(Output::Published {
-                        ticket,
-                        subscriptions: published.subscriptions,
-                    });
-                }
-            }
+            (
+                &Ask::Publish {
+                    ticket: Some(ticket),
+                    ..
+                },
+                Answer::Published(published),
+            ) => out.push(Output::Published {
+                ticket,
+                subscriptions: published.subscriptions,
+            }),
             // what Redis answers has the form of the question: see the scripts
             _ => {}
         }

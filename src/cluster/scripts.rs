@@ -103,6 +103,7 @@ impl Scripts {
 
     /// Answered with [`Joined`]. `members_max`: 0 = no limit. `tell_count`: whether nodes are told the new number. `list`: whether
     /// the answer names all members.
+    #[allow(clippy::too_many_arguments)]
     pub fn join(
         &self,
         pipe: &mut Pipeline,

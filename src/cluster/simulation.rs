@@ -419,10 +419,11 @@ impl World {
                 for input in [
                     self.nodes[at].messages.pop_front(),
                     self.nodes[at].answers.pop_front(),
-                ] {
-                    if let Some(input) = input {
-                        self.input(at, input);
-                    }
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    self.input(at, input);
                 }
                 let node = &self.nodes[at];
                 let nothing_on_way =
