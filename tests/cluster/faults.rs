@@ -1,0 +1,1 @@
+//! What breaks while events flow and members come and go: nodes, Redis, and what is between them.

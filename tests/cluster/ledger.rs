@@ -1,0 +1,306 @@
+//! What a watcher has seen, and whether that is what was sent: each event once, in order, and members who come and go as they did.
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    clients::Watcher,
+    nodes::{Node, PREFIX},
+    redis::Redis,
+    rest::request::get,
+    until,
+};
+
+/// An event by its publisher and number.
+pub type Event = (u32, usize);
+
+/// What one watcher has seen.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    subscribed: HashSet<String>,
+    events: HashMap<String, Vec<Event>>,
+    members: HashMap<String, BTreeSet<String>>,
+    changes: HashMap<String, Vec<(char, String)>>,
+    /// what should never have been said
+    pub wrongs: Vec<String>,
+    pub connections: usize,
+}
+
+impl Ledger {
+    pub fn is_subscribed(&self, channel: &str) -> bool {
+        self.subscribed.contains(channel)
+    }
+
+    pub fn events(&self, channel: &str) -> &[Event] {
+        self.events.get(channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// Who is there, as this watcher was told.
+    pub fn members(&self, channel: &str) -> BTreeSet<String> {
+        self.members.get(channel).cloned().unwrap_or_default()
+    }
+
+    /// `+` and `-` of one user since the last subscription.
+    pub fn changes(&self, channel: &str, user: &str) -> String {
+        let changes = self.changes.get(channel).into_iter().flatten();
+        changes
+            .filter(|(_, who)| who == user)
+            .map(|(what, _)| what)
+            .collect()
+    }
+
+    pub fn wrong(&mut self, what: String) {
+        self.wrongs.push(what);
+    }
+
+    pub fn connected(&mut self) {
+        self.connections += 1;
+    }
+
+    pub fn disconnected(&mut self) {
+        self.subscribed.clear();
+        self.members.clear();
+        self.changes.clear();
+    }
+
+    pub fn unsubscribed(&mut self, channel: &str) {
+        self.subscribed.remove(channel);
+    }
+
+    /// One thing that the server says.
+    pub fn hear(&mut self, frame: &Value) {
+        let text = |key: &str| frame[key].as_str().unwrap_or_default().to_owned();
+        let (event, channel, data) = (text("event"), text("channel"), text("data"));
+        let json: Value = serde_json::from_str(&data).unwrap_or_default();
+        let user = json["user_id"].as_str().unwrap_or_default().to_owned();
+        let members = self.members.entry(channel.clone()).or_default();
+        match event.as_str() {
+            "pusher_internal:subscription_succeeded" => {
+                let ids = json["presence"]["ids"].as_array().into_iter().flatten();
+                *members = ids.filter_map(Value::as_str).map(str::to_owned).collect();
+                self.changes.remove(&channel);
+                if !self.subscribed.insert(channel.clone()) {
+                    self.wrong(format!("subscribed twice to {channel}"));
+                }
+            }
+            "pusher_internal:member_added" => {
+                if !members.insert(user.clone()) {
+                    self.wrong(format!("{user} was added to {channel}, but was there"));
+                }
+                self.changes.entry(channel).or_default().push(('+', user));
+            }
+            "pusher_internal:member_removed" => {
+                if !members.remove(&user) {
+                    self.wrong(format!(
+                        "{user} was removed from {channel}, but wasn't there"
+                    ));
+                }
+                self.changes.entry(channel).or_default().push(('-', user));
+            }
+            "n" => {
+                let parsed = data.split_once(' ').and_then(|(publisher, number)| {
+                    Some((publisher.parse().ok()?, number.parse().ok()?))
+                });
+                match parsed {
+                    Some(event) => self.events.entry(channel).or_default().push(event),
+                    None => self.wrong(format!("an event that nobody sent: {frame}")),
+                }
+            }
+            "pusher_internal:subscription_count" | "pusher:cache_miss" => {}
+            _ => self.wrong(format!("unexpected: {frame}")),
+        }
+    }
+}
+
+/// What a publisher has sent: numbers from 0 on.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub id: u32,
+    pub channel: String,
+    pub sent: Vec<Sent>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    pub begun: Instant,
+    pub took: Duration,
+    /// with 200. Otherwise it may have been published or not.
+    pub is_answered: bool,
+}
+
+/// What of that somebody who was always connected may have lost.
+#[derive(Clone, Debug, Default)]
+pub struct Bound {
+    /// as many as the metrics of his node say
+    pub counted: u64,
+    /// whatever was on its way in these times, when what carried it was killed
+    pub in_flight: Vec<Range<Instant>>,
+}
+
+impl Bound {
+    /// What a node says that it lost, and nothing besides.
+    pub async fn of(node: &Node) -> Bound {
+        Bound {
+            counted: node.lost().await,
+            in_flight: Vec::new(),
+        }
+    }
+
+    pub fn and_in_flight(mut self, times: &[Range<Instant>]) -> Bound {
+        self.in_flight.extend_from_slice(times);
+        self
+    }
+
+    fn allows(&self, sent: &Sent) -> bool {
+        let end = sent.begun + sent.took;
+        self.in_flight
+            .iter()
+            .any(|times| sent.begun < times.end && times.start < end)
+    }
+}
+
+/// Waits until a watcher has the last event of each of these.
+pub async fn all_heard(watcher: &Watcher, published: &[Published]) {
+    for published in published {
+        let last = (published.id, published.sent.len() - 1);
+        until("the last event is heard", async || {
+            watcher.ledger().events(&published.channel).contains(&last)
+        })
+        .await;
+    }
+}
+
+/// Compares what one who was always connected has seen with what was sent. Returns how many events he lost.
+#[track_caller]
+pub fn account(who: &str, watcher: &Watcher, published: &[Published], bound: &Bound) -> usize {
+    let ledger = watcher.ledger();
+    assert_eq!(ledger.wrongs, Vec::<String>::new(), "{who}");
+    let mut lost = Vec::new();
+    for published in published {
+        let numbers = numbers(&ledger, published);
+        in_order(who, &numbers);
+        let seen: HashSet<usize> = numbers.into_iter().collect();
+        for (number, sent) in published.sent.iter().enumerate() {
+            if sent.is_answered && !seen.contains(&number) && !bound.allows(sent) {
+                lost.push((published.id, number));
+            }
+        }
+    }
+    assert!(
+        lost.len() as u64 <= bound.counted,
+        "{who} has lost {lost:?}, his node counted {}",
+        bound.counted
+    );
+    lost.len()
+}
+
+/// Each event at most once and none before an earlier one: what holds for everybody, come and gone as he may have.
+#[track_caller]
+pub fn nothing_twice(who: &str, watcher: &Watcher, published: &[Published]) {
+    let ledger = watcher.ledger();
+    assert_eq!(ledger.wrongs, Vec::<String>::new(), "{who}");
+    for published in published {
+        in_order(who, &numbers(&ledger, published));
+    }
+}
+
+fn numbers(ledger: &Ledger, published: &Published) -> Vec<usize> {
+    let events = ledger.events(&published.channel).iter();
+    let own = events.filter(|(id, _)| *id == published.id);
+    own.map(|(_, number)| *number).collect()
+}
+
+#[track_caller]
+fn in_order(who: &str, numbers: &[usize]) {
+    for pair in numbers.windows(2) {
+        assert!(
+            pair[0] < pair[1],
+            "{who} heard {} and then {}",
+            pair[0],
+            pair[1]
+        );
+    }
+}
+
+/// Everybody heard what he heard in one order.
+#[track_caller]
+pub fn one_order(channel: &str, watchers: &[&Watcher]) {
+    let heard: Vec<Vec<Event>> = watchers
+        .iter()
+        .map(|watcher| watcher.ledger().events(channel).to_vec())
+        .collect();
+    for pair in heard.windows(2) {
+        let common = |of: &[Event], with: &[Event]| {
+            let with: HashSet<&Event> = with.iter().collect();
+            of.iter()
+                .filter(|event| with.contains(event))
+                .copied()
+                .collect::<Vec<_>>()
+        };
+        let (first, second) = (common(&pair[0], &pair[1]), common(&pair[1], &pair[0]));
+        let differs = first.iter().zip(&second).position(|(a, b)| a != b);
+        assert_eq!(differs, None, "{first:?}\n{second:?}");
+    }
+}
+
+/// Waits until everybody sees exactly these members, and every node answers that they are.
+pub async fn members_are(channel: &str, users: &[&str], watchers: &[&Watcher], nodes: &[&Node]) {
+    let truth: BTreeSet<String> = users.iter().map(ToString::to_string).collect();
+    let mut seen = String::new();
+    let deadline = Instant::now() + crate::PATIENCE;
+    loop {
+        let mut views = Vec::new();
+        for watcher in watchers {
+            let ledger = watcher.ledger();
+            assert_eq!(ledger.wrongs, Vec::<String>::new());
+            views.push(ledger.members(channel));
+        }
+        for node in nodes {
+            views.push(users_of(node, channel).await);
+        }
+        if views.iter().all(|view| *view == truth) {
+            return;
+        }
+        let now = format!("{views:?}");
+        if now != seen {
+            seen = now;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "{truth:?} should be there; seen: {seen}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn users_of(node: &Node, channel: &str) -> BTreeSet<String> {
+    let answer = get(node, &format!("/channels/{channel}/users"), &[]).await;
+    let json: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    let users = json["users"].as_array().into_iter().flatten();
+    users
+        .filter_map(|user| user["id"].as_str())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Waits until Redis holds nothing but what nodes say of themselves.
+pub async fn no_leftovers(redis: &Redis) {
+    let deadline = Instant::now() + crate::PATIENCE;
+    loop {
+        let keys = redis.keys().await;
+        if keys.iter().all(|key| is_of_a_node(key)) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "left in Redis: {keys:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a node says of itself, not which channels it has.
+fn is_of_a_node(key: &str) -> bool {
+    key.starts_with(&format!("{PREFIX}:node")) && !key.ends_with(":channels")
+}
