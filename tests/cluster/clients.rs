@@ -22,7 +22,7 @@ use crate::{
     ledger::{Ledger, Published, Sent},
     nodes::Node,
     rest::request::{APP_ID, KEY, SECRET, Unsigned, hmac_hex},
-    until,
+    until_seen,
 };
 
 /// What a watcher subscribes to: a channel, as whom if that is a presence channel.
@@ -43,8 +43,6 @@ pub fn wish(channel: &str, user: &str) -> Wish {
 enum Command {
     Subscribe(Wish),
     Unsubscribe(String),
-    /// comes back by itself, to the first of its addresses that takes it
-    Reconnect,
 }
 
 /// A connection that keeps a ledger. Dropped, it is closed.
@@ -70,6 +68,11 @@ impl Watcher {
         watcher
     }
 
+    /// Connects, and waits for nothing.
+    pub fn at(address: SocketAddr) -> Watcher {
+        Watcher::start(&[address], false, &[])
+    }
+
     fn start(addresses: &[SocketAddr], comes_back: bool, wishes: &[Wish]) -> Watcher {
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let (commands, receiver) = mpsc::unbounded_channel();
@@ -88,7 +91,7 @@ impl Watcher {
     }
 
     async fn is_subscribed(&self, wishes: &[Wish]) {
-        until("the watcher is subscribed", async || {
+        until_seen("the watcher is subscribed", || {
             let ledger = self.ledger();
             wishes
                 .iter()
@@ -108,12 +111,8 @@ impl Watcher {
 
     /// Without waiting: nobody says when it has happened.
     pub fn unsubscribe(&self, channel: &str) {
+        self.ledger().unsubscribed(channel);
         let _ = self.commands.send(Command::Unsubscribe(channel.to_owned()));
-    }
-
-    /// Drops its connection and comes back.
-    pub fn reconnect(&self) {
-        let _ = self.commands.send(Command::Reconnect);
     }
 }
 
@@ -136,7 +135,6 @@ struct Life {
 /// How a connection ended.
 enum End {
     Lost(String),
-    Wanted,
     TestIsOver,
 }
 
@@ -152,7 +150,6 @@ impl Life {
             self.ledger().disconnected();
             match end {
                 End::TestIsOver => return,
-                End::Wanted => {}
                 End::Lost(_) if self.comes_back => {}
                 End::Lost(reason) => {
                     return self
@@ -211,14 +208,12 @@ impl Life {
                 },
                 command = self.commands.recv() => match command {
                     None => return End::TestIsOver,
-                    Some(Command::Reconnect) => return End::Wanted,
                     Some(Command::Subscribe(wish)) => {
                         let _ = socket.send(subscribe(id, &wish)).await;
                         self.wishes.push(wish);
                     }
                     Some(Command::Unsubscribe(channel)) => {
                         self.wishes.retain(|wish| wish.channel != channel);
-                        self.ledger().unsubscribed(&channel);
                         let data = json!({ "channel": channel });
                         let frame = json!({ "event": "pusher:unsubscribe", "data": data });
                         let _ = socket.send(Message::text(frame.to_string())).await;
@@ -312,7 +307,7 @@ impl Publisher {
     /// Waits until this many more have been taken.
     pub async fn more(&self, count: usize) {
         let wanted = self.answered() + count;
-        until("events are taken", async || self.answered() >= wanted).await;
+        until_seen("events are taken", || self.answered() >= wanted).await;
     }
 
     /// Stops it after one more event that was taken for sure.

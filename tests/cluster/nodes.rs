@@ -201,7 +201,6 @@ pub struct Nodes {
     // before Redis, so that they are gone first
     pub nodes: Vec<Node>,
     pub redis: Redis,
-    pub setup: Setup,
 }
 
 impl Nodes {
@@ -216,7 +215,6 @@ impl Nodes {
         let mut nodes = Nodes {
             nodes: (0..count).map(|_| Node::start_alone(&setup)).collect(),
             redis,
-            setup,
         };
         for node in &mut nodes.nodes {
             node.is_connected().await;
