@@ -14,7 +14,7 @@ help:
 run:
 	cargo run --release
 
-# Node and Python packages and Chromium, for the tests with real clients.
+# Node and Python packages and Chromium, for the tests with real clients; Redis, for those of several nodes.
 install:
 	tests/clients/install.sh
 
