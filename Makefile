@@ -22,6 +22,7 @@ install:
 test: install
 	cargo build --release
 	cargo test
+	tests/on-redis.sh
 	RESOUND_BIN='$(TARGET_DIR)/release/resound' tests/clients/run.sh
 
 lint:

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Between two signs of life. Three missing ones are a death; a busy machine may miss one or two.
-pub const HEARTBEAT: Duration = Duration::from_millis(500);
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// What a prefix the keys of the tests have.
 pub const PREFIX: &str = "test";
@@ -55,11 +55,11 @@ impl Setup {
     fn toml(&self, admin_port: u16) -> String {
         format!(
             "{}\n[server]\nworkers = 2\ndrain_s = 0\n[admin]\nport = {admin_port}\n\
-             [cluster]\nenabled = true\nheartbeat_ms = {}\nretry_ms = 50\nanswer_timeout_ms = 1000\n\
+             [cluster]\nenabled = true\nheartbeat_s = {}\nretry_ms = 50\nanswer_timeout_ms = 1000\n\
              connect_timeout_ms = 1000\n{}\n\
              [[apps]]\nid = \"{APP_ID}\"\nkey = \"{KEY}\"\nsecret = \"{SECRET}\"\n{}\n",
             self.settings,
-            HEARTBEAT.as_millis(),
+            HEARTBEAT.as_secs(),
             self.cluster,
             self.app
         )

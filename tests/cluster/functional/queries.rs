@@ -63,7 +63,11 @@ async fn both_nodes_answer_for_the_whole_cluster() {
             users,
             serde_json::json!({"users": [{"id": "7"}, {"id": "8"}]})
         );
-        check("/connections", &[], r#"{"connections":10}"#).await;
+        // nodes tell each other how many they have now and then
+        until("all connections are counted", async || {
+            get(node, "/connections", &[]).await.body == r#"{"connections":10}"#
+        })
+        .await;
     }
     drop(clients);
     for node in [a, b] {
