@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     clients::Watcher,
@@ -191,7 +191,7 @@ impl Bound {
         let end = sent.begun + sent.took;
         self.in_flight
             .iter()
-            .any(|times| sent.begun < times.end && times.start < end)
+            .any(|times| sent.begun <= times.end && times.start <= end)
     }
 }
 
@@ -209,53 +209,49 @@ pub async fn all_heard(watcher: &Watcher, published: &[Published]) {
 /// Compares what one has seen with what was sent while he was subscribed. Returns how many events he lost.
 #[track_caller]
 pub fn account(who: &str, watcher: &Watcher, published: &[Published], bound: &Bound) -> usize {
-    let ledger = watcher.ledger();
-    assert_eq!(ledger.wrongs, Vec::<String>::new(), "{who}");
-    let mut lost = Vec::new();
-    for published in published {
-        let numbers = numbers(&ledger, published);
-        in_order(who, &numbers);
-        let seen: HashSet<usize> = numbers.into_iter().collect();
-        let none = Vec::new();
-        let subscriptions = ledger
-            .subscriptions
-            .get(&published.channel)
-            .unwrap_or(&none);
-        for (number, sent) in published.sent.iter().enumerate() {
-            if sent.is_answered
-                && !seen.contains(&number)
-                && !bound.allows(sent)
-                && subscriptions
-                    .iter()
-                    .any(|subscription| subscription.covers(sent))
-            {
-                lost.push((published.id, number));
+    let result = watcher.ledger().account(published, bound);
+    result.unwrap_or_else(|wrong| panic!("{who}: {wrong}"))
+}
+
+impl Ledger {
+    fn account(&self, published: &[Published], bound: &Bound) -> Result<usize, String> {
+        if let Some(wrong) = self.wrongs.first() {
+            return Err(wrong.clone());
+        }
+        let mut lost = Vec::new();
+        for published in published {
+            let numbers = self.numbers(published);
+            if let Some(pair) = numbers.windows(2).find(|pair| pair[0] >= pair[1]) {
+                return Err(format!("heard {} and then {}", pair[0], pair[1]));
+            }
+            let seen: HashSet<usize> = numbers.into_iter().collect();
+            for (number, sent) in published.sent.iter().enumerate() {
+                if sent.is_answered
+                    && !seen.contains(&number)
+                    && !bound.allows(sent)
+                    && self.was_subscribed(&published.channel, sent)
+                {
+                    lost.push((published.id, number));
+                }
             }
         }
+        match lost.len() as u64 > bound.counted {
+            true => Err(format!("lost {lost:?}, but {} are counted", bound.counted)),
+            false => Ok(lost.len()),
+        }
     }
-    assert!(
-        lost.len() as u64 <= bound.counted,
-        "{who} has lost {lost:?}, his node counted {}",
-        bound.counted
-    );
-    lost.len()
-}
 
-fn numbers(ledger: &Ledger, published: &Published) -> Vec<usize> {
-    let events = ledger.events(&published.channel).iter();
-    let own = events.filter(|(id, _)| *id == published.id);
-    own.map(|(_, number)| *number).collect()
-}
+    fn was_subscribed(&self, channel: &str, sent: &Sent) -> bool {
+        let subscriptions = self.subscriptions.get(channel).into_iter().flatten();
+        subscriptions
+            .into_iter()
+            .any(|subscription| subscription.covers(sent))
+    }
 
-#[track_caller]
-fn in_order(who: &str, numbers: &[usize]) {
-    for pair in numbers.windows(2) {
-        assert!(
-            pair[0] < pair[1],
-            "{who} heard {} and then {}",
-            pair[0],
-            pair[1]
-        );
+    fn numbers(&self, published: &Published) -> Vec<usize> {
+        let events = self.events(&published.channel).iter();
+        let own = events.filter(|(id, _)| *id == published.id);
+        own.map(|(_, number)| *number).collect()
     }
 }
 
@@ -336,4 +332,88 @@ pub async fn no_leftovers(redis: &Redis) {
 /// What a node says of itself, not which channels it has.
 fn is_of_a_node(key: &str) -> bool {
     key.starts_with(&format!("{PREFIX}:node")) && !key.ends_with(":channels")
+}
+
+#[test]
+fn an_account_finds_what_is_wrong() {
+    let check = |heard: &[usize], counted: u64, expected: Result<usize, &str>| {
+        let mut ledger = Ledger::default();
+        ledger.hear(&json!({"event": "pusher_internal:subscription_succeeded", "channel": "a"}));
+        let begun = Instant::now();
+        for number in heard {
+            ledger.hear(&json!({"event": "n", "channel": "a", "data": format!("7 {number}")}));
+        }
+        // 1 was answered with an error
+        let sent = |number| Sent {
+            begun,
+            took: Duration::ZERO,
+            is_answered: number != 1,
+        };
+        let published = Published {
+            id: 7,
+            channel: "a".to_owned(),
+            sent: (0..4).map(sent).collect(),
+        };
+        let bound = Bound {
+            counted,
+            in_flight: Vec::new(),
+        };
+        let found = ledger.account(std::slice::from_ref(&published), &bound);
+        assert_eq!(found, expected.map_err(str::to_owned), "{heard:?}");
+        let in_flight = Bound::default().and_in_flight(&[begun..begun + LATE]);
+        assert_eq!(
+            ledger.account(&[published], &in_flight).is_ok(),
+            heard.is_sorted()
+        );
+    };
+    check(&[0, 1, 2, 3], 0, Ok(0));
+    check(&[0, 2, 3], 0, Ok(0));
+    check(&[0, 2], 1, Ok(1));
+    check(&[0, 2], 0, Err("lost [(7, 3)], but 0 are counted"));
+    check(&[0, 3, 2], 9, Err("heard 3 and then 2"));
+}
+
+#[test]
+fn who_was_not_subscribed_has_lost_nothing() {
+    let mut ledger = Ledger::default();
+    let sent = |begun| Published {
+        id: 7,
+        channel: "a".to_owned(),
+        sent: vec![Sent {
+            begun,
+            took: Duration::ZERO,
+            is_answered: true,
+        }],
+    };
+    let before = Instant::now();
+    ledger.hear(&json!({"event": "pusher_internal:subscription_succeeded", "channel": "a"}));
+    let while_there = Instant::now();
+    assert_eq!(ledger.account(&[sent(before)], &Bound::default()), Ok(0));
+    assert!(
+        ledger
+            .account(&[sent(while_there)], &Bound::default())
+            .is_err()
+    );
+    // on its way when the connection ended
+    ledger.disconnected();
+    assert_eq!(
+        ledger.account(&[sent(while_there)], &Bound::default()),
+        Ok(0)
+    );
+}
+
+#[test]
+fn members_who_come_twice_are_wrong() {
+    let mut ledger = Ledger::default();
+    let mut hear = |event: &str| {
+        let data = r#"{"user_id":"ann"}"#;
+        ledger.hear(&json!({"event": event, "channel": "presence-a", "data": data}));
+        ledger.wrongs.len()
+    };
+    let (added, removed) = (
+        "pusher_internal:member_added",
+        "pusher_internal:member_removed",
+    );
+    assert_eq!([added, removed, added].map(&mut hear), [0, 0, 0]);
+    assert_eq!([added, removed, removed].map(hear), [1, 1, 2]);
 }
