@@ -265,6 +265,17 @@ pub struct Publisher {
 impl Publisher {
     /// To the first of these nodes that answers. `id`: tells the events of several publishers apart.
     pub fn start(id: u32, channel: &str, nodes: &[&Node], pace: Duration) -> Publisher {
+        Publisher::of_bytes(0, id, channel, nodes, pace)
+    }
+
+    /// Each event with so many bytes besides its number.
+    pub fn of_bytes(
+        bytes: usize,
+        id: u32,
+        channel: &str,
+        nodes: &[&Node],
+        pace: Duration,
+    ) -> Publisher {
         let published = Arc::new(Mutex::new(Published {
             id,
             channel: channel.to_owned(),
@@ -274,6 +285,7 @@ impl Publisher {
         let mut backend = Backend {
             addresses: nodes.iter().map(|node| node.addr).collect(),
             stream: None,
+            more: "x".repeat(bytes),
             published: published.clone(),
         };
         let task = tokio::spawn(async move {
@@ -340,6 +352,8 @@ const ANSWER: Duration = Duration::from_secs(10);
 struct Backend {
     addresses: Vec<SocketAddr>,
     stream: Option<TcpStream>,
+    /// what makes events large
+    more: String,
     published: Arc<Mutex<Published>>,
 }
 
@@ -350,7 +364,7 @@ impl Backend {
         let (at, body) = {
             let mut published = self.published.lock().expect("no publisher has panicked");
             let at = published.sent.len();
-            let data = format!("{} {at}", published.id);
+            let data = format!("{} {at} {}", published.id, self.more);
             let body = json!({ "name": "n", "channel": published.channel, "data": data });
             published.sent.push(Sent {
                 begun,

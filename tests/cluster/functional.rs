@@ -31,7 +31,7 @@ fn removed(channel: &str, user_id: &str) -> Value {
 }
 
 /// Signs a connection in; its answer is heard.
-async fn signin(client: &mut Client, user_data: &str) {
+pub async fn signin(client: &mut Client, user_data: &str) {
     let text = format!("{}::user::{user_data}", client.socket_id);
     let auth = format!("{KEY}:{}", hmac_hex(SECRET, &text));
     client
@@ -43,7 +43,7 @@ async fn signin(client: &mut Client, user_data: &str) {
 }
 
 /// A connection of a user.
-async fn user(server: &Server, id: &str) -> Client {
+pub async fn user(server: &Server, id: &str) -> Client {
     let mut client = Client::connect(server).await;
     signin(&mut client, &format!(r#"{{"id":"{id}"}}"#)).await;
     client

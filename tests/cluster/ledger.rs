@@ -134,10 +134,11 @@ impl Ledger {
                 self.changes.entry(channel).or_default().push(('-', user));
             }
             "n" => {
-                let parsed = data.split_once(' ').and_then(|(publisher, number)| {
-                    Some((publisher.parse().ok()?, number.parse().ok()?))
-                });
-                match parsed {
+                // what follows only makes it large
+                let mut words = data.split(' ');
+                let mut number = || words.next()?.parse::<usize>().ok();
+                let id = number().and_then(|id| u32::try_from(id).ok());
+                match id.zip(number()) {
                     Some(event) => self.events.entry(channel).or_default().push(event),
                     None => self.wrong(format!("an event that nobody sent: {frame}")),
                 }
@@ -331,7 +332,8 @@ pub async fn no_leftovers(redis: &Redis) {
 
 /// What a node says of itself, not which channels it has.
 fn is_of_a_node(key: &str) -> bool {
-    key.starts_with(&format!("{PREFIX}:node")) && !key.ends_with(":channels")
+    let own = ["node", "connections:"].map(|name| format!("{PREFIX}:{name}"));
+    own.iter().any(|own| key.starts_with(own)) && !key.ends_with(":channels")
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     PATIENCE,
-    binary::Running,
+    binary::{Running, output},
     ports::free_port,
     redis::Redis,
     rest::request::{APP_ID, Connection, KEY, Response, SECRET},
@@ -30,6 +30,8 @@ pub struct Setup {
     pub settings: String,
     /// lines of that app
     pub app: String,
+    /// of the environment
+    pub variables: Vec<(String, String)>,
 }
 
 impl Setup {
@@ -39,6 +41,7 @@ impl Setup {
             cluster: format!("prefix = \"{PREFIX}\"\n{cluster}"),
             settings: String::new(),
             app: String::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -53,12 +56,15 @@ impl Setup {
     }
 
     fn toml(&self, admin_port: u16) -> String {
+        // otherwise it is the variables' to say
+        let enabled = self.variables.is_empty().then_some("enabled = true");
         format!(
             "{}\n[server]\nworkers = 2\ndrain_s = 0\n[admin]\nport = {admin_port}\n\
-             [cluster]\nenabled = true\nheartbeat_s = {}\nretry_ms = 50\nanswer_timeout_ms = 1000\n\
+             [cluster]\n{}\nheartbeat_s = {}\nretry_ms = 50\nanswer_timeout_ms = 1000\n\
              connect_timeout_ms = 1000\n{}\n\
              [[apps]]\nid = \"{APP_ID}\"\nkey = \"{KEY}\"\nsecret = \"{SECRET}\"\n{}\n",
             self.settings,
+            enabled.unwrap_or_default(),
             HEARTBEAT.as_secs(),
             self.cluster,
             self.app
@@ -71,6 +77,7 @@ pub struct Node {
     pub addr: SocketAddr,
     admin: SocketAddr,
     folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -89,6 +96,7 @@ impl Node {
             addr,
             admin,
             folder: tempfile::tempdir().expect("a folder"),
+            variables: setup.variables.clone(),
             running: None,
         };
         let toml = setup.toml(node.admin.port());
@@ -108,7 +116,12 @@ impl Node {
             &port,
         ];
         let arguments = [&arguments[..], &["--debug"]].concat();
-        self.running = Some(Running::start(self.folder.path(), &arguments, &[]));
+        let variables: Vec<(&str, &str)> = self
+            .variables
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.running = Some(Running::start(self.folder.path(), &arguments, &variables));
     }
 
     /// Starts it again where it was.
@@ -143,6 +156,14 @@ impl Node {
             assert!(Instant::now() < deadline, "the node never ends");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Exit code and output of a command with its settings.
+    pub fn command(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let output = output(self.folder.path(), arguments);
+        let text =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        (output.status.code(), text.into_owned())
     }
 
     /// A GET of the admin listener.

@@ -1,11 +1,16 @@
 //! Nodes that die, hang, or are restarted.
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::load::{Load, MEMBERS, ROOM};
 use crate::{
+    client::Client,
     clients::{Publisher, Watcher, wish},
+    functional::{signin, user},
     ledger::{Bound, account, all_heard, members_are, no_leftovers},
-    nodes::{HEARTBEAT, Node, Nodes},
+    nodes::{HEARTBEAT, Node, Nodes, Setup},
+    redis::Redis,
     until,
 };
 
@@ -93,6 +98,88 @@ async fn a_node_that_hangs_brings_nobody_back_who_left_meanwhile() {
     println!("the patient lost {lost}");
     drop((load, patient));
     no_leftovers(&nodes.redis).await;
+}
+
+/// So much waits for the node that Redis cuts it off, as it does with everybody who doesn't listen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_while_much_is_said_counts_what_it_missed() {
+    let redis = Redis::with(&["--client-output-buffer-limit", "pubsub 1mb 1mb 0"]);
+    let setup = Setup::on(&redis.settings());
+    let (a, b) = (Node::start(&setup).await, Node::start(&setup).await);
+    let near = Watcher::on(&a, &[wish(ROOM, "")]).await;
+    let far = Watcher::on(&b, &[wish(ROOM, "")]).await;
+    let publisher = Publisher::of_bytes(9_000, 0, ROOM, &[&a], Duration::from_micros(1));
+    publisher.more(20).await;
+    b.pause();
+    until("Redis cuts it off", async || {
+        let clients: String = redis.ask(&["CLIENT", "LIST"]).await;
+        // A pushes, B listens; the third one asks
+        clients
+            .lines()
+            .filter(|line| !line.contains("cmd=client|list"))
+            .count()
+            < 2
+    })
+    .await;
+    b.go_on();
+    b.is_connected().await;
+    publisher.more(20).await;
+    let published = [publisher.finish().await];
+    for watcher in [&near, &far] {
+        all_heard(watcher, &published).await;
+    }
+    assert_eq!(account("near", &near, &published, &Bound::default()), 0);
+    let bound = Bound::of(&b).await;
+    let lost = account("far", &far, &published, &bound);
+    println!("lost {lost}, counted {}", bound.counted);
+    assert!(lost > 0);
+}
+
+/// Its clients are back before anybody has taken it for dead, and it has another name.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_node_is_back_at_once_and_nobody_leaves() {
+    let mut nodes = Nodes::two().await;
+    let (a, b) = nodes.both();
+    let near = Watcher::on(a, &[wish(MEMBERS, "near")]).await;
+    let ann = Watcher::roaming(&[b], &[wish(MEMBERS, "ann")]).await;
+    let _gone = Watcher::on(b, &[wish(MEMBERS, "gone")]).await;
+    nodes.nodes[1].kill();
+    nodes.nodes[1].start_again().await;
+    until("gone is gone", async || {
+        !near.ledger().members(MEMBERS).contains("gone")
+    })
+    .await;
+    let (a, b) = nodes.both();
+    members_are(MEMBERS, &["near", "ann"], &[&near, &ann], &[a, b]).await;
+    assert_eq!(near.ledger().changes(MEMBERS, "gone"), "-");
+    assert_eq!(near.ledger().changes(MEMBERS, "ann"), "");
+    drop((near, ann));
+    no_leftovers(&nodes.redis).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_of_a_killed_node_go_offline_once() {
+    let mut nodes = Nodes::with(3, "", "watchlist = true\nwatchlist_grace_ms = 200").await;
+    let [a, b, c] = three(&nodes);
+    let mut ann = Client::connect(a).await;
+    let watch = r#"{"id":"ann","watchlist":["bob","cat"]}"#;
+    let online = |name: &str, id: &str| {
+        json!({"event": "pusher_internal:watchlist_events",
+            "data": {"events": [{"name": name, "user_ids": [id]}]}})
+    };
+    signin(&mut ann, watch).await;
+    // nobody is there yet
+    ann.next().await;
+    let _bob = user(c, "bob").await;
+    ann.expect(online("online", "bob")).await;
+    let _cats = [user(c, "cat").await, user(b, "cat").await];
+    ann.expect(online("online", "cat")).await;
+    nodes.nodes[2].kill();
+    ann.expect(online("offline", "bob")).await;
+    let (a, b) = nodes.both();
+    let _bob = user(b, "bob").await;
+    ann.expect(online("online", "bob")).await;
+    ann.assert_silence(a).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
