@@ -135,7 +135,7 @@ impl Hub {
         let Admission {
             socket,
             socket_id,
-            channel,
+            channels,
             frames,
             letter,
         } = admission;
@@ -144,7 +144,7 @@ impl Hub {
         let Some(link) = link else {
             return;
         };
-        if let Some((channel, since)) = channel {
+        for (channel, since) in channels {
             self.subscribe(channel, socket, since);
         }
         for frame in &frames {

@@ -85,7 +85,7 @@ impl Node {
         let apps = Apps::new(settings.apps.clone());
         let ids = settings.apps.iter().map(|app| app.id.as_str());
         let observer = Observer::new(
-            Metrics::new(inboxes.len(), ids),
+            Arc::new(Metrics::new(inboxes.len(), ids)),
             Live::new(
                 settings.admin.live_listeners_max,
                 settings.admin.live_queue_events_max,
