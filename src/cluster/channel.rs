@@ -272,8 +272,8 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         match (&pending.ask, answer) {
-            (&Ask::Join { worker, ticket, .. }, Answer::Joined(Joined::Full)) => {
-                out.push(Output::Full { worker, ticket });
+            (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
+                out.push(Output::Full(ticket));
             }
             (
                 Ask::Join { member, rules, .. },
@@ -409,9 +409,7 @@ impl Channel {
         self.add(worker, member.as_ref());
         out.push(Output::Joined {
             channel: key.clone(),
-            worker,
             ticket,
-            since: self.sequence,
         });
     }
 
@@ -512,7 +510,7 @@ impl Channel {
                     .filter(|member| !self.present.contains_key(&member.user_id));
                 if is_new.is_some() && members_max > 0 && self.present.len() >= members_max as usize
                 {
-                    out.push(Output::Full { worker, ticket });
+                    out.push(Output::Full(ticket));
                     return;
                 }
                 if let Some(member) = is_new.cloned() {

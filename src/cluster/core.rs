@@ -183,18 +183,13 @@ pub enum Output {
         position: u64,
         what: What,
     },
-    /// a join was answered: what is told from this position on is for the joiner
+    /// a join was answered: what is told after [`View::sequence`] is for the joiner
     Joined {
         channel: ChannelKey,
-        worker: WorkerId,
         ticket: Ticket,
-        since: u64,
     },
     /// a join was refused: the channel has as many members as it may
-    Full {
-        worker: WorkerId,
-        ticket: Ticket,
-    },
+    Full(Ticket),
     /// an event was taken
     Published(Ticket),
     /// the first subscriber on this node has come
@@ -275,11 +270,7 @@ impl Core {
         &self.origin
     }
 
-    /// Whether anything is known of the channel.
-    pub fn knows(&self, channel: &ChannelKey) -> bool {
-        self.channels.contains_key(channel)
-    }
-
+    #[cfg(test)]
     pub fn is_up(&self) -> bool {
         self.is_up
     }

@@ -528,7 +528,7 @@ impl<N: Node> Driver<N> {
                     self.node.joined(waiter, &self.core);
                 }
             }
-            Output::Full { ticket, .. } => {
+            Output::Full(ticket) => {
                 if let Some(waiter) = self.waiters.remove(&ticket) {
                     self.node.full(waiter);
                 }
