@@ -58,6 +58,8 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) phase: Phase,
+    /// Redis was asked for the channel's messages at some time, which it has written down
+    pub(super) is_noted: bool,
     /// subscribers of each worker that has some
     pub(super) workers: Vec<(WorkerId, u32)>,
     /// members with connections here

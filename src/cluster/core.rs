@@ -380,6 +380,7 @@ impl Core {
             Phase::Subscribing => return,
             Phase::Apart if wants_messages => {
                 channel.phase = Phase::Subscribing;
+                channel.is_noted = true;
                 out.push(Output::Subscribe(key.clone()));
                 return;
             }
@@ -409,7 +410,8 @@ impl Core {
             && channel.is_quiet()
             && channel.workers.is_empty()
         {
-            if channel.phase != Phase::Apart {
+            // Also if the connection is another one by now: what was written down of the topic is still there.
+            if channel.is_noted {
                 out.push(Output::Unsubscribe(key.clone()));
             }
             self.channels.remove(key);

@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     calls::{self, Caller, news_name},
     channel::{What, happenings, parse_member},
-    connection::{Connection, Patience, Push, Servers},
+    connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
     core::{Ask, Body, Call, Core, Event, Happening, Held, Input, Message, Output, Ticket},
     held::{News, Waiting},
     keys::{ChannelKeys, Keys},
@@ -40,9 +40,6 @@ use crate::{
 /// Asks and messages that are taken before anything else gets its turn.
 const TURN_MAX: usize = 256;
 
-/// Messages of Redis that may wait for this node; the next ones are missed, which is found out and made up for.
-const PUSHES_MAX: usize = 65_536;
-
 /// How often is looked for what is due, and for connections that came or went.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -60,6 +57,8 @@ pub struct ClusterSettings {
     /// of events that wait while Redis is away
     pub backlog_bytes_max: usize,
     pub backlog_age_max: Duration,
+    /// of messages of Redis that wait for this node
+    pub inbound_bytes_max: usize,
     /// news that wait for a return
     pub held_max: usize,
     /// events on their way to Redis at a time
@@ -177,6 +176,8 @@ pub struct Driver<N: Node> {
     /// the name of this node, another one whenever it was taken for dead
     name: Arc<str>,
     connection: Option<Connection>,
+    /// messages of Redis that may wait for this node; the next ones are missed, which is found out and made up for
+    inbound: Inbound,
     pushes: Option<mpsc::Receiver<Push>>,
     /// counts the connections: what belongs to an earlier one is no longer of interest
     generation: u64,
@@ -185,6 +186,11 @@ pub struct Driver<N: Node> {
     queries: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     topics: VecDeque<Topic>,
     is_changing_topics: bool,
+    backoff: Backoff,
+    /// when the connection came to stand
+    connected: Instant,
+    /// messages that did not find room, as far as something was done about it
+    left_out: u64,
     names: HashMap<ChannelKey, Names>,
     by_topic: HashMap<String, ChannelKey>,
     outputs: Vec<Output>,
@@ -217,6 +223,10 @@ impl<N: Node> Driver<N> {
             scripts: Arc::new(Scripts::new(is_cluster)),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
+            inbound: Inbound::new(settings.inbound_bytes_max),
+            backoff: Backoff::new(settings.retry),
+            connected: Instant::now(),
+            left_out: 0,
             settings,
             node,
             connection: None,
@@ -301,7 +311,7 @@ impl<N: Node> Driver<N> {
             Request::Query { query, reply } => self.query(query, reply),
             Request::Stop(stopped) => {
                 self.stopping = Some(stopped);
-                self.held.hurry(Instant::now());
+                self.held.hurry();
             }
         }
     }
@@ -403,6 +413,7 @@ impl<N: Node> Driver<N> {
             Done::Connected(Ok(connection), pushes) => {
                 tracing::info!("connected to Redis: this node is {}", self.name);
                 self.connection = Some(connection);
+                self.connected = Instant::now();
                 self.pushes = Some(pushes);
                 self.node.link(true);
                 self.noted.clear();
@@ -413,7 +424,8 @@ impl<N: Node> Driver<N> {
             }
             Done::Connected(Err(error), _) => {
                 tracing::warn!("Redis can't be reached, trying again: {error}");
-                self.connect(self.settings.retry);
+                self.node.link(false);
+                self.connect_later();
             }
             Done::Topics(Ok(listening)) => {
                 self.is_changing_topics = false;
@@ -465,7 +477,13 @@ impl<N: Node> Driver<N> {
         self.pushes = None;
         self.node.link(false);
         self.input(Input::Down);
-        self.connect(self.settings.retry);
+        self.backoff.stood(self.connected.elapsed());
+        self.connect_later();
+    }
+
+    fn connect_later(&mut self) {
+        let wait = self.backoff.wait(rand::random());
+        self.connect(wait);
     }
 
     /// Whatever is on its way is no longer of interest.
@@ -481,7 +499,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn connect(&mut self, delay: Duration) {
-        let (sender, pushes) = mpsc::channel(PUSHES_MAX);
+        let (sender, pushes) = self.inbound.queue();
         let (settings, scripts) = (self.settings.clone(), self.scripts.clone());
         self.begin(async move {
             tokio::time::sleep(delay).await;
@@ -630,6 +648,14 @@ impl<N: Node> Driver<N> {
                 .expire_backlog(now - self.settings.backlog_age_max);
         }
         self.note_connections();
+    }
+
+    /// What was left out of a channel is found out with its next message, which may never come.
+    fn make_up_for_what_was_left_out(&mut self) {
+        let left_out = self.inbound.left_out();
+        if mem::replace(&mut self.left_out, left_out) != left_out && self.connection.is_some() {
+            self.lost("its messages came faster than this node could take them (cluster.inbound_bytes_max)");
+        }
     }
 
     /// Asks whether whoever left has come back in the meantime, perhaps to another node.
@@ -941,7 +967,8 @@ async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {
     }
 }
 
-fn understand(text: &str) -> Result<Message, wire::Unreadable> {
+/// A message of another node, in the terms of the core.
+pub(super) fn understand(text: &str) -> Result<Message, wire::Unreadable> {
     let message = wire::Message::parse(text)?;
     let event = |body, except, cached_ms| {
         What::Event(Arc::new(Event {
