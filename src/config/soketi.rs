@@ -43,6 +43,8 @@ pub(super) struct FromSoketi {
     /// there is a variable or a file
     pub(super) is_present: bool,
     pub(super) settings: Layer,
+    /// its Redis, which is a setting only in a cluster
+    pub(super) redis: Layer,
     /// soketi's defaults, as far as clients and backends could notice ours instead; weaker than anything anybody set
     pub(super) derived: Layer,
     /// in the form of `[[apps]]` sections

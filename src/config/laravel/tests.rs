@@ -864,12 +864,15 @@ fn each_warning_at_start() {
         "browsers are built with key stale",
     );
     check(
-        &[("", "REVERB_SCALING_ENABLED=true")],
-        ".env line 23 (REVERB_SCALING_ENABLED) is on, but this version runs alone",
+        &[
+            ("", "REVERB_SCALING_ENABLED=true"),
+            ("REDIS_PASSWORD=null", "REDIS_PASSWORD=hush#hush"),
+        ],
+        "(REDIS_PASSWORD) ends at a #",
     );
     check(
-        &[("", "WEBSOCKETS_REPLICATION_MODE=redis")],
-        "(WEBSOCKETS_REPLICATION_MODE) is on, but",
+        &[("", "WEBSOCKETS_REPLICATION_MODE=swoole")],
+        "(WEBSOCKETS_REPLICATION_MODE) is \"swoole\"",
     );
     check(
         &[("", "LARAVEL_WEBSOCKETS_SSL_PASSPHRASE=hush")],
