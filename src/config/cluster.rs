@@ -2,6 +2,8 @@
 //! how much may wait for it. Where Redis is can also be said in Laravel's and in soketi's words. Connecting is left to
 //! [`crate::cluster`].
 mod place;
+#[cfg(test)]
+pub(super) mod tests;
 mod url;
 
 pub(super) use place::{CONNECTION, Sources, elsewhere, of_laravel, prefix_of_channel};
@@ -226,7 +228,10 @@ fn redis(section: &Section<'_>) -> Result<Redis, ConfigError> {
 
 /// The one server, by its URL or by the parts of its address.
 fn one(section: &Section<'_>, is_tls: bool) -> Result<RedisUrl, ConfigError> {
-    let (host, text) = (section.text("host")?, section.text("url")?);
+    let host = section.text("host")?;
+    let Ok(text) = section.text("url") else {
+        return Err(refused(section, "url", url::ALLOWED)?);
+    };
     let port = section.integer("port", 1..=u16::MAX.into())?;
     let port = u16::try_from(port).unwrap_or(url::PORT);
     let (key, url, allowed) = match text {
