@@ -17,6 +17,8 @@ mod real;
 mod scripts;
 #[cfg(test)]
 mod simulation;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use channel::{What, member_text, parse_member};
