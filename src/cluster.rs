@@ -12,9 +12,11 @@ mod keys;
 #[cfg(test)]
 mod model;
 mod nodes;
+pub mod probe;
 #[cfg(test)]
 mod real;
 mod scripts;
+mod settings;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]

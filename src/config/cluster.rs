@@ -116,6 +116,19 @@ impl fmt::Debug for Password {
     }
 }
 
+impl RedisServers {
+    /// Whether any of them is asked with TLS.
+    pub fn use_tls(&self) -> bool {
+        match self {
+            RedisServers::One(address) => address.is_tls(),
+            RedisServers::Cluster(addresses) => addresses.iter().any(RedisAddress::is_tls),
+            RedisServers::Sentinels {
+                addresses, is_tls, ..
+            } => *is_tls || addresses.iter().any(RedisAddress::is_tls),
+        }
+    }
+}
+
 impl Redis {
     /// Redis's, then the Sentinels'.
     pub fn passwords(&self) -> [Option<&Password>; 2] {
@@ -370,15 +383,8 @@ fn tls(section: &Section<'_>, servers: &RedisServers) -> Result<RedisTls, Config
         let text = section.text(key)?;
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))
     };
-    let is_used = match servers {
-        RedisServers::One(address) => address.is_tls(),
-        RedisServers::Cluster(addresses) => addresses.iter().any(RedisAddress::is_tls),
-        RedisServers::Sentinels {
-            addresses, is_tls, ..
-        } => *is_tls || addresses.iter().any(RedisAddress::is_tls),
-    };
     for key in ["tls_ca", "tls_certificate", "tls_key"] {
-        if !is_used && file(key)?.is_some() {
+        if !servers.use_tls() && file(key)?.is_some() {
             let allowed = "empty as long as Redis is asked without TLS (cluster.tls, or a URL with rediss://)";
             return Err(section.invalid(key, allowed)?);
         }
