@@ -20,7 +20,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod wire;
 
 pub use channel::{What, member_text, parse_member};
