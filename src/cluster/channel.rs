@@ -345,10 +345,13 @@ impl Channel {
                 Answer::Published(_),
             ) => out.push(Output::Published(ticket)),
             (Ask::Count, Answer::Published(published)) => {
-                if published.sequence.is_some() {
-                    let happening = Happening::Count(published.subscriptions);
-                    out.push(Output::Happened(key.clone(), happening));
-                }
+                self.is_count_due = false;
+                let told = match published.sequence {
+                    Some(_) => Telling::Done,
+                    None if published.subscriptions > 0 => Telling::Later,
+                    None => Telling::No,
+                };
+                self.counted(key, told, published.subscriptions, out);
             }
             // what Redis answers has the form of the question: see the scripts
             _ => {}
@@ -409,10 +412,7 @@ impl Channel {
             out.push(Output::Opened(key.clone()));
         }
         self.add(worker, member.as_ref());
-        out.push(Output::Joined {
-            channel: key.clone(),
-            ticket,
-        });
+        out.push(Output::Joined(ticket));
     }
 
     fn left(

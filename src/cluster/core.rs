@@ -184,10 +184,7 @@ pub enum Output {
         what: What,
     },
     /// a join was answered: what is told after [`View::sequence`] is for the joiner
-    Joined {
-        channel: ChannelKey,
-        ticket: Ticket,
-    },
+    Joined(Ticket),
     /// a join was refused: the channel has as many members as it may
     Full(Ticket),
     /// an event was taken

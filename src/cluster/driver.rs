@@ -541,7 +541,7 @@ impl<N: Node> Driver<N> {
                 position,
                 what,
             } => self.node.tell(&channel, &workers, position, &what),
-            Output::Joined { ticket, .. } => {
+            Output::Joined(ticket) => {
                 if let Some(waiter) = self.waiters.remove(&ticket) {
                     self.node.joined(waiter, &self.core);
                 }
@@ -643,6 +643,7 @@ impl<N: Node> Driver<N> {
         {
             self.ask(channel, app_id, Ask::Count, None);
         }
+        self.make_up_for_what_was_left_out();
         if self.connection.is_none() {
             self.core
                 .expire_backlog(now - self.settings.backlog_age_max);

@@ -162,14 +162,12 @@ impl World {
                     }
                 }
             }
-            Output::Joined { channel, ticket } => {
-                let view = node.core.view(&channel).expect("a subscriber");
+            Output::Joined(ticket) => {
+                let socket = node.sockets.get_mut(&ticket.0);
+                let socket = socket.expect("a socket that asked");
+                let view = node.core.view(&socket.channel).expect("a subscriber");
                 let since = view.sequence;
                 let members = view.members.keys().cloned().collect();
-                let socket = node
-                    .sockets
-                    .get_mut(&ticket.0)
-                    .expect("a socket that asked");
                 socket.seen = Some(Seen {
                     since,
                     members,
