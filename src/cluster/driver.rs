@@ -194,6 +194,8 @@ pub struct Driver<N: Node> {
     names: HashMap<ChannelKey, Names>,
     by_topic: HashMap<String, ChannelKey>,
     outputs: Vec<Output>,
+    /// Redis is there, and knows this node by its name
+    is_up: bool,
     is_beating: bool,
     /// the present name has given a sign of life
     has_beaten: bool,
@@ -239,6 +241,7 @@ impl<N: Node> Driver<N> {
             names: HashMap::new(),
             by_topic: HashMap::new(),
             outputs: Vec::new(),
+            is_up: false,
             is_beating: false,
             has_beaten: false,
             sweeping: HashSet::new(),
@@ -353,7 +356,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn query(&mut self, query: Query, reply: oneshot::Sender<Found>) {
-        let Some(mut connection) = self.connection.clone() else {
+        let Some(mut connection) = self.connection.clone().filter(|_| self.is_up) else {
             return self.reply_alone(&query, reply);
         };
         let (keys, name) = (self.keys.clone(), self.name.clone());
@@ -415,11 +418,7 @@ impl<N: Node> Driver<N> {
                 self.connection = Some(connection);
                 self.connected = Instant::now();
                 self.pushes = Some(pushes);
-                self.node.link(true);
-                self.noted.clear();
-                self.core
-                    .expire_backlog(Instant::now() - self.settings.backlog_age_max);
-                self.input(Input::Up);
+                // Nothing is asked before it is known whether the others took this node for dead.
                 self.beat();
             }
             Done::Connected(Err(error), _) => {
@@ -475,6 +474,7 @@ impl<N: Node> Driver<N> {
         self.forget_work();
         self.connection = None;
         self.pushes = None;
+        self.is_up = false;
         self.node.link(false);
         self.input(Input::Down);
         self.backoff.stood(self.connected.elapsed());
@@ -632,7 +632,7 @@ impl<N: Node> Driver<N> {
 
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
-        while self.connection.is_some()
+        while self.is_up
             && let Some(news) = self.held.take(now)
         {
             self.claim(news);
@@ -644,9 +644,8 @@ impl<N: Node> Driver<N> {
             self.ask(channel, app_id, Ask::Count, None);
         }
         self.make_up_for_what_was_left_out();
-        if self.connection.is_none() {
-            self.core
-                .expire_backlog(now - self.settings.backlog_age_max);
+        if !self.is_up {
+            self.expire_backlog();
         }
         self.note_connections();
     }
@@ -810,6 +809,9 @@ impl<N: Node> Driver<N> {
             return self.rename();
         }
         self.node.alive(beat.alive);
+        if !self.is_up {
+            self.go_up();
+        }
         let dead: Vec<String> = beat
             .dead
             .into_iter()
@@ -820,7 +822,20 @@ impl<N: Node> Driver<N> {
                 "other nodes have given no sign of life for three heartbeats, their subscribers are taken out: {}",
                 dead.join(", ")
             );
-            self.sweep(dead);
+            self.sweep(dead, Vec::new());
+        }
+    }
+
+    fn go_up(&mut self) {
+        self.is_up = true;
+        self.node.link(true);
+        self.expire_backlog();
+        self.input(Input::Up);
+    }
+
+    fn expire_backlog(&mut self) {
+        if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
+            self.core.expire_backlog(oldest);
         }
     }
 
@@ -834,23 +849,28 @@ impl<N: Node> Driver<N> {
         self.node.named(&self.name, true);
         self.forget_work();
         self.has_beaten = false;
-        self.input(Input::Up);
-        self.sweep(vec![before.to_string()]);
+        if mem::replace(&mut self.is_up, false) {
+            self.input(Input::Down);
+        }
+        // The others have taken out what this node had, but not what it did by its old name since then.
+        let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
+        self.sweep(vec![before.to_string()], topics);
         self.beat();
     }
 
-    /// Takes away what dead nodes had.
-    fn sweep(&mut self, dead: Vec<String>) {
+    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
+    fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
         let Some(connection) = self.connection.clone() else {
             return;
         };
-        let sweep = self.sweep_of(dead, connection);
+        let sweep = self.sweep_of(dead, topics, connection);
         self.begin(async move { Done::Swept(sweep.await) });
     }
 
     fn sweep_of(
         &self,
         names: Vec<String>,
+        topics: Vec<String>,
         mut connection: Connection,
     ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
         let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
@@ -868,7 +888,7 @@ impl<N: Node> Driver<N> {
             };
             let mut swept = Vec::new();
             for name in names {
-                swept.extend(nodes::sweep(&mut connection, &sweep, &name).await?);
+                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
             }
             Ok(swept)
         }
@@ -948,7 +968,7 @@ impl<N: Node> Driver<N> {
     /// Nobody is left to serve: says goodbye, so that nobody waits for this node's death.
     async fn leave(mut self) {
         if let Some(connection) = self.connection.take() {
-            let sweep = self.sweep_of(vec![self.name.to_string()], connection);
+            let sweep = self.sweep_of(vec![self.name.to_string()], Vec::new(), connection);
             let _ = tokio::time::timeout(self.settings.patience.answer, sweep).await;
         }
         if let Some(stopped) = self.stopping {

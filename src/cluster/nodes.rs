@@ -181,16 +181,18 @@ pub struct Sweep<'a> {
     pub rules: &'a (dyn Fn(&str, &ChannelName) -> Rules + Send + Sync),
 }
 
-/// Takes away all that a node has. Whoever does it twice does nothing the second time.
+/// Takes away all that a node has, on the channels that are written down and on these topics. Whoever does it twice does nothing the second time.
 pub async fn sweep(
     connection: &mut Connection,
     sweep: &Sweep<'_>,
     node: &str,
+    more: &[String],
 ) -> RedisResult<Vec<Swept>> {
     let keys = sweep.keys;
     let mut pipe = Pipeline::new();
     pipe.cmd("SMEMBERS").arg(keys.channels_on(node));
-    let topics: Vec<String> = one(connection, &mut pipe).await?;
+    let mut topics: Vec<String> = one(connection, &mut pipe).await?;
+    topics.extend_from_slice(more);
     let mut swept = Vec::new();
     for batch in topics.chunks(SWEEP_BATCH) {
         swept.extend(sweep_channels(connection, sweep, node, batch).await?);
