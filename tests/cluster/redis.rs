@@ -112,11 +112,11 @@ impl Redis {
 
     /// One command, over a connection of its own.
     pub async fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
-        let answer = self.try_ask(command).await;
+        let answer = self.answer(command).await;
         answer.unwrap_or_else(|error| panic!("{command:?}: {error}"))
     }
 
-    async fn try_ask<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
+    async fn answer<T: FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let mut ask = redis::cmd(command[0]);
         ask.arg(&command[1..]);
         ask.query_async(&mut self.connection().await).await
@@ -339,7 +339,7 @@ async fn three_masters_share_the_keys() {
         let mut taken = 0;
         for server in &cluster.servers {
             // the others say who has the key
-            taken += u8::from(server.try_ask::<String>(&["SET", name, "1"]).await.is_ok());
+            taken += u8::from(server.answer::<String>(&["SET", name, "1"]).await.is_ok());
         }
         assert_eq!(taken, 1, "{name}");
     }
