@@ -656,7 +656,7 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             .await
             .expect("keys");
         keys.sort();
-        if keys == ["test:nodes", "test:nodes:loads"] {
+        if keys == ["test:{nodes}", "test:{nodes}:loads"] {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
