@@ -15,6 +15,7 @@ pub use crate::directory::{Cached, Occupancy};
 use crate::{
     apps::{App, AppUsage, Apps},
     broker::{Broker, local::Local},
+    cluster::Cluster,
     config::Settings,
     directory::{Directory, Full, Publication},
     gate::Gate,
@@ -37,6 +38,8 @@ pub struct Node {
     /// counts the reloads, so that a session sees with one look whether its app may have changed
     version: AtomicU64,
     directory: Arc<Directory>,
+    /// `None`: this node is all there is
+    cluster: Option<Cluster>,
     webhooks: Webhooks,
     broker: Box<dyn Broker>,
     answers: Answers,
@@ -102,6 +105,7 @@ impl Node {
             version: AtomicU64::new(1),
             broker: Box::new(Local::new(directory.clone())),
             directory,
+            cluster: None,
             webhooks,
             answers: Answers::new(
                 settings.publish.idempotency_window,
@@ -164,6 +168,16 @@ impl Node {
 
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// The other nodes' doings, if there are others.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_part_in(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
     }
 
     pub fn webhooks(&self) -> &Webhooks {
