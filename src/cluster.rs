@@ -24,6 +24,8 @@ mod serving;
 #[cfg(test)]
 mod simulation;
 mod status;
+#[cfg(test)]
+mod testing;
 mod wire;
 
 pub use self::{

@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -14,12 +12,13 @@ use tokio::sync::mpsc;
 
 use super::{
     channel::{What, parse_member},
-    connection::{Connection, Patience, Push, Servers},
+    connection::{Connection, Patience, Push},
     core::{Answer, Ask, Call, Event, Happening, Ticket},
     driver::{ClusterSettings, Driver, Node, Request, add, answer},
     keys::{ChannelKeys, Keys},
     model::{Redis as Model, Told},
     scripts::{Joined, Left, Published, Registered, Scripts},
+    testing::{PATIENCE, RedisServer},
     wire::{Kind, Message},
 };
 use crate::{
@@ -27,58 +26,6 @@ use crate::{
     hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A server of one's own, killed when dropped.
-struct RedisServer {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl RedisServer {
-    /// Another process may take the free port first: then another one is tried.
-    fn start() -> RedisServer {
-        let started = (0..5).find_map(|_| RedisServer::try_start());
-        started.expect("redis-server, of Debian's package of that name")
-    }
-
-    fn try_start() -> Option<RedisServer> {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its address");
-        drop(listener);
-        let port = address.port().to_string();
-        let mut process = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            if process.try_wait().ok()?.is_some() {
-                return None;
-            }
-            assert!(Instant::now() < deadline, "redis-server doesn't listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // One that somebody else started there would answer too.
-        std::thread::sleep(Duration::from_millis(20));
-        match process.try_wait() {
-            Ok(None) => Some(RedisServer { process, address }),
-            _ => None,
-        }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// What the scripts answer to the same calls, and what they tell whoever listens.
 struct Real {
@@ -92,7 +39,7 @@ impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
         let scripts = Scripts::new(false);
-        let servers = Servers::One(format!("redis://{}", server.address));
+        let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
             answer: PATIENCE,
@@ -425,7 +372,7 @@ impl Running {
     fn start(server: &RedisServer) -> Running {
         let node = TestNode::default();
         let settings = ClusterSettings {
-            servers: Servers::One(format!("redis://{}", server.address)),
+            servers: server.servers(),
             prefix: "test".to_owned(),
             patience: Patience {
                 connect: Duration::from_secs(5),
@@ -564,7 +511,7 @@ async fn two_nodes_share_members_and_events() {
 #[tokio::test]
 async fn cut_connections_and_dead_nodes_leave_no_trace() {
     let server = RedisServer::start();
-    let client = redis::Client::open(format!("redis://{}", server.address)).expect("a URL");
+    let client = redis::Client::open(server.url()).expect("a URL");
     let mut admin = client
         .get_multiplexed_async_connection()
         .await
