@@ -33,6 +33,6 @@ mod wire;
 pub use self::{
     driver::ClusterSettings,
     handle::{Asker, Cluster, Congested, Place, Reply, Taken, Welcome},
-    serving::start,
+    serving::{Parts, start},
     status::Status,
 };

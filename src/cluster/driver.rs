@@ -93,7 +93,7 @@ pub trait Node: Send + 'static {
     /// events of other nodes that did not come
     fn missed(&mut self, events: u64);
     fn skipped(&mut self, topic: &str, why: wire::Unreadable);
-    /// Redis is there, or away
+    /// Redis is there, or away: also at every attempt that fails
     fn link(&mut self, is_up: bool);
     fn named(&mut self, name: &str, is_renamed: bool);
     fn alive(&mut self, nodes: usize);

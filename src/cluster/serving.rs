@@ -407,8 +407,8 @@ impl Node for Serving {
     }
 
     fn link(&mut self, is_up: bool) {
-        self.status.set_up(is_up);
-        if !is_up {
+        let was_up = self.status.set_up(is_up);
+        if was_up && !is_up {
             self.status.losses.fetch_add(1, Ordering::Relaxed);
         }
     }

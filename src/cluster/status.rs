@@ -16,6 +16,8 @@ use crate::metrics::worker::Histogram;
 #[derive(Debug, Default)]
 pub struct Status {
     is_up: AtomicBool,
+    /// whether it is known if Redis is there
+    is_tried: AtomicBool,
     /// other nodes that give signs of life, and this one
     pub nodes_alive: AtomicUsize,
     /// times that Redis was lost
@@ -44,8 +46,16 @@ impl Status {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_up(&self, is_up: bool) {
-        self.is_up.store(is_up, Ordering::Relaxed);
+    /// Whether Redis has been asked for at all: connected to, or in vain.
+    pub fn is_tried(&self) -> bool {
+        self.is_tried.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether it was there before.
+    pub(super) fn set_up(&self, is_up: bool) -> bool {
+        let was_up = self.is_up.swap(is_up, Ordering::Relaxed);
+        self.is_tried.store(true, Ordering::Relaxed);
+        was_up
     }
 
     /// What this node is called in the cluster; another name after it was taken for dead.
