@@ -14,7 +14,7 @@ help:
 run:
 	cargo run --release
 
-# Node and Python packages and Chromium, for the tests with real clients.
+# Node and Python packages and Chromium, for the tests with real clients; Redis, for those of several nodes.
 install:
 	tests/clients/install.sh
 
@@ -22,6 +22,7 @@ install:
 test: install
 	cargo build --release
 	cargo test
+	tests/on-redis.sh
 	RESOUND_BIN='$(TARGET_DIR)/release/resound' tests/clients/run.sh
 
 lint:

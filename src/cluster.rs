@@ -15,17 +15,19 @@ mod keys;
 #[cfg(test)]
 mod model;
 mod nodes;
+pub mod probe;
 mod queries;
 #[cfg(test)]
 mod real;
 mod rules;
 mod scripts;
 mod serving;
+mod settings;
 #[cfg(test)]
 mod simulation;
 mod status;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod wire;
 
 pub use self::{

@@ -58,6 +58,8 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) phase: Phase,
+    /// Redis was asked for the channel's messages at some time, which it has written down
+    pub(super) is_noted: bool,
     /// subscribers of each worker that has some
     pub(super) workers: Vec<(WorkerId, u32)>,
     /// members with connections here
@@ -272,8 +274,8 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         match (&pending.ask, answer) {
-            (&Ask::Join { worker, ticket, .. }, Answer::Joined(Joined::Full)) => {
-                out.push(Output::Full { worker, ticket });
+            (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
+                out.push(Output::Full(ticket));
             }
             (
                 Ask::Join { member, rules, .. },
@@ -343,10 +345,13 @@ impl Channel {
                 Answer::Published(_),
             ) => out.push(Output::Published(ticket)),
             (Ask::Count, Answer::Published(published)) => {
-                if published.sequence.is_some() {
-                    let happening = Happening::Count(published.subscriptions);
-                    out.push(Output::Happened(key.clone(), happening));
-                }
+                self.is_count_due = false;
+                let told = match published.sequence {
+                    Some(_) => Telling::Done,
+                    None if published.subscriptions > 0 => Telling::Later,
+                    None => Telling::No,
+                };
+                self.counted(key, told, published.subscriptions, out);
             }
             // what Redis answers has the form of the question: see the scripts
             _ => {}
@@ -407,12 +412,7 @@ impl Channel {
             out.push(Output::Opened(key.clone()));
         }
         self.add(worker, member.as_ref());
-        out.push(Output::Joined {
-            channel: key.clone(),
-            worker,
-            ticket,
-            since: self.sequence,
-        });
+        out.push(Output::Joined(ticket));
     }
 
     fn left(
@@ -512,7 +512,7 @@ impl Channel {
                     .filter(|member| !self.present.contains_key(&member.user_id));
                 if is_new.is_some() && members_max > 0 && self.present.len() >= members_max as usize
                 {
-                    out.push(Output::Full { worker, ticket });
+                    out.push(Output::Full(ticket));
                     return;
                 }
                 if let Some(member) = is_new.cloned() {

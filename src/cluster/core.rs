@@ -183,18 +183,10 @@ pub enum Output {
         position: u64,
         what: What,
     },
-    /// a join was answered: what is told from this position on is for the joiner
-    Joined {
-        channel: ChannelKey,
-        worker: WorkerId,
-        ticket: Ticket,
-        since: u64,
-    },
+    /// a join was answered: what is told after [`View::sequence`] is for the joiner
+    Joined(Ticket),
     /// a join was refused: the channel has as many members as it may
-    Full {
-        worker: WorkerId,
-        ticket: Ticket,
-    },
+    Full(Ticket),
     /// an event was taken
     Published(Ticket),
     /// the first subscriber on this node has come
@@ -275,11 +267,7 @@ impl Core {
         &self.origin
     }
 
-    /// Whether anything is known of the channel.
-    pub fn knows(&self, channel: &ChannelKey) -> bool {
-        self.channels.contains_key(channel)
-    }
-
+    #[cfg(test)]
     pub fn is_up(&self) -> bool {
         self.is_up
     }
@@ -389,6 +377,7 @@ impl Core {
             Phase::Subscribing => return,
             Phase::Apart if wants_messages => {
                 channel.phase = Phase::Subscribing;
+                channel.is_noted = true;
                 out.push(Output::Subscribe(key.clone()));
                 return;
             }
@@ -418,7 +407,8 @@ impl Core {
             && channel.is_quiet()
             && channel.workers.is_empty()
         {
-            if channel.phase != Phase::Apart {
+            // Also if the connection is another one by now: what was written down of the topic is still there.
+            if channel.is_noted {
                 out.push(Output::Unsubscribe(key.clone()));
             }
             self.channels.remove(key);

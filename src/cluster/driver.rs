@@ -20,7 +20,7 @@ use tokio::{
 use super::{
     calls::{self, Caller, news_name},
     channel::{What, happenings, parse_member},
-    connection::{Connection, Patience, Push, Servers},
+    connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
     core::{Ask, Body, Call, Core, Event, Happening, Held, Input, Message, Output, Ticket},
     held::{News, Waiting},
     keys::{ChannelKeys, Keys},
@@ -40,9 +40,6 @@ use crate::{
 /// Asks and messages that are taken before anything else gets its turn.
 const TURN_MAX: usize = 256;
 
-/// Messages of Redis that may wait for this node; the next ones are missed, which is found out and made up for.
-const PUSHES_MAX: usize = 65_536;
-
 /// How often is looked for what is due, and for connections that came or went.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -60,6 +57,8 @@ pub struct ClusterSettings {
     /// of events that wait while Redis is away
     pub backlog_bytes_max: usize,
     pub backlog_age_max: Duration,
+    /// of messages of Redis that wait for this node
+    pub inbound_bytes_max: usize,
     /// news that wait for a return
     pub held_max: usize,
     /// events on their way to Redis at a time
@@ -177,6 +176,8 @@ pub struct Driver<N: Node> {
     /// the name of this node, another one whenever it was taken for dead
     name: Arc<str>,
     connection: Option<Connection>,
+    /// messages of Redis that may wait for this node; the next ones are missed, which is found out and made up for
+    inbound: Inbound,
     pushes: Option<mpsc::Receiver<Push>>,
     /// counts the connections: what belongs to an earlier one is no longer of interest
     generation: u64,
@@ -185,9 +186,16 @@ pub struct Driver<N: Node> {
     queries: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     topics: VecDeque<Topic>,
     is_changing_topics: bool,
+    backoff: Backoff,
+    /// when the connection came to stand
+    connected: Instant,
+    /// messages that did not find room, as far as something was done about it
+    left_out: u64,
     names: HashMap<ChannelKey, Names>,
     by_topic: HashMap<String, ChannelKey>,
     outputs: Vec<Output>,
+    /// Redis is there, and knows this node by its name
+    is_up: bool,
     is_beating: bool,
     /// the present name has given a sign of life
     has_beaten: bool,
@@ -217,6 +225,10 @@ impl<N: Node> Driver<N> {
             scripts: Arc::new(Scripts::new(is_cluster)),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
+            inbound: Inbound::new(settings.inbound_bytes_max),
+            backoff: Backoff::new(settings.retry),
+            connected: Instant::now(),
+            left_out: 0,
             settings,
             node,
             connection: None,
@@ -229,6 +241,7 @@ impl<N: Node> Driver<N> {
             names: HashMap::new(),
             by_topic: HashMap::new(),
             outputs: Vec::new(),
+            is_up: false,
             is_beating: false,
             has_beaten: false,
             sweeping: HashSet::new(),
@@ -301,7 +314,7 @@ impl<N: Node> Driver<N> {
             Request::Query { query, reply } => self.query(query, reply),
             Request::Stop(stopped) => {
                 self.stopping = Some(stopped);
-                self.held.hurry(Instant::now());
+                self.held.hurry();
             }
         }
     }
@@ -343,7 +356,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn query(&mut self, query: Query, reply: oneshot::Sender<Found>) {
-        let Some(mut connection) = self.connection.clone() else {
+        let Some(mut connection) = self.connection.clone().filter(|_| self.is_up) else {
             return self.reply_alone(&query, reply);
         };
         let (keys, name) = (self.keys.clone(), self.name.clone());
@@ -403,18 +416,15 @@ impl<N: Node> Driver<N> {
             Done::Connected(Ok(connection), pushes) => {
                 tracing::info!("connected to Redis: this node is {}", self.name);
                 self.connection = Some(connection);
+                self.connected = Instant::now();
                 self.pushes = Some(pushes);
-                self.node.link(true);
-                self.noted.clear();
-                self.core
-                    .expire_backlog(Instant::now() - self.settings.backlog_age_max);
-                self.input(Input::Up);
+                // Nothing is asked before it is known whether the others took this node for dead.
                 self.beat();
             }
             Done::Connected(Err(error), _) => {
                 tracing::warn!("Redis can't be reached, trying again: {error}");
                 self.node.link(false);
-                self.connect(self.settings.retry);
+                self.connect_later();
             }
             Done::Topics(Ok(listening)) => {
                 self.is_changing_topics = false;
@@ -464,9 +474,16 @@ impl<N: Node> Driver<N> {
         self.forget_work();
         self.connection = None;
         self.pushes = None;
+        self.is_up = false;
         self.node.link(false);
         self.input(Input::Down);
-        self.connect(self.settings.retry);
+        self.backoff.stood(self.connected.elapsed());
+        self.connect_later();
+    }
+
+    fn connect_later(&mut self) {
+        let wait = self.backoff.wait(rand::random());
+        self.connect(wait);
     }
 
     /// Whatever is on its way is no longer of interest.
@@ -482,7 +499,7 @@ impl<N: Node> Driver<N> {
     }
 
     fn connect(&mut self, delay: Duration) {
-        let (sender, pushes) = mpsc::channel(PUSHES_MAX);
+        let (sender, pushes) = self.inbound.queue();
         let (settings, scripts) = (self.settings.clone(), self.scripts.clone());
         self.begin(async move {
             tokio::time::sleep(delay).await;
@@ -524,12 +541,12 @@ impl<N: Node> Driver<N> {
                 position,
                 what,
             } => self.node.tell(&channel, &workers, position, &what),
-            Output::Joined { ticket, .. } => {
+            Output::Joined(ticket) => {
                 if let Some(waiter) = self.waiters.remove(&ticket) {
                     self.node.joined(waiter, &self.core);
                 }
             }
-            Output::Full { ticket, .. } => {
+            Output::Full(ticket) => {
                 if let Some(waiter) = self.waiters.remove(&ticket) {
                     self.node.full(waiter);
                 }
@@ -615,7 +632,7 @@ impl<N: Node> Driver<N> {
 
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
-        while self.connection.is_some()
+        while self.is_up
             && let Some(news) = self.held.take(now)
         {
             self.claim(news);
@@ -626,11 +643,19 @@ impl<N: Node> Driver<N> {
         {
             self.ask(channel, app_id, Ask::Count, None);
         }
-        if self.connection.is_none() {
-            self.core
-                .expire_backlog(now - self.settings.backlog_age_max);
+        self.make_up_for_what_was_left_out();
+        if !self.is_up {
+            self.expire_backlog();
         }
         self.note_connections();
+    }
+
+    /// What was left out of a channel is found out with its next message, which may never come.
+    fn make_up_for_what_was_left_out(&mut self) {
+        let left_out = self.inbound.left_out();
+        if mem::replace(&mut self.left_out, left_out) != left_out && self.connection.is_some() {
+            self.lost("its messages came faster than this node could take them (cluster.inbound_bytes_max)");
+        }
     }
 
     /// Asks whether whoever left has come back in the meantime, perhaps to another node.
@@ -784,6 +809,9 @@ impl<N: Node> Driver<N> {
             return self.rename();
         }
         self.node.alive(beat.alive);
+        if !self.is_up {
+            self.go_up();
+        }
         let dead: Vec<String> = beat
             .dead
             .into_iter()
@@ -794,7 +822,20 @@ impl<N: Node> Driver<N> {
                 "other nodes have given no sign of life for three heartbeats, their subscribers are taken out: {}",
                 dead.join(", ")
             );
-            self.sweep(dead);
+            self.sweep(dead, Vec::new());
+        }
+    }
+
+    fn go_up(&mut self) {
+        self.is_up = true;
+        self.node.link(true);
+        self.expire_backlog();
+        self.input(Input::Up);
+    }
+
+    fn expire_backlog(&mut self) {
+        if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
+            self.core.expire_backlog(oldest);
         }
     }
 
@@ -808,23 +849,28 @@ impl<N: Node> Driver<N> {
         self.node.named(&self.name, true);
         self.forget_work();
         self.has_beaten = false;
-        self.input(Input::Up);
-        self.sweep(vec![before.to_string()]);
+        if mem::replace(&mut self.is_up, false) {
+            self.input(Input::Down);
+        }
+        // The others have taken out what this node had, but not what it did by its old name since then.
+        let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
+        self.sweep(vec![before.to_string()], topics);
         self.beat();
     }
 
-    /// Takes away what dead nodes had.
-    fn sweep(&mut self, dead: Vec<String>) {
+    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
+    fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
         let Some(connection) = self.connection.clone() else {
             return;
         };
-        let sweep = self.sweep_of(dead, connection);
+        let sweep = self.sweep_of(dead, topics, connection);
         self.begin(async move { Done::Swept(sweep.await) });
     }
 
     fn sweep_of(
         &self,
         names: Vec<String>,
+        topics: Vec<String>,
         mut connection: Connection,
     ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
         let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
@@ -842,7 +888,7 @@ impl<N: Node> Driver<N> {
             };
             let mut swept = Vec::new();
             for name in names {
-                swept.extend(nodes::sweep(&mut connection, &sweep, &name).await?);
+                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
             }
             Ok(swept)
         }
@@ -922,7 +968,7 @@ impl<N: Node> Driver<N> {
     /// Nobody is left to serve: says goodbye, so that nobody waits for this node's death.
     async fn leave(mut self) {
         if let Some(connection) = self.connection.take() {
-            let sweep = self.sweep_of(vec![self.name.to_string()], connection);
+            let sweep = self.sweep_of(vec![self.name.to_string()], Vec::new(), connection);
             let _ = tokio::time::timeout(self.settings.patience.answer, sweep).await;
         }
         if let Some(stopped) = self.stopping {
@@ -942,7 +988,8 @@ async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {
     }
 }
 
-fn understand(text: &str) -> Result<Message, wire::Unreadable> {
+/// A message of another node, in the terms of the core.
+pub(super) fn understand(text: &str) -> Result<Message, wire::Unreadable> {
     let message = wire::Message::parse(text)?;
     let event = |body, except, cached_ms| {
         What::Event(Arc::new(Event {

@@ -1,6 +1,10 @@
 //! News of who left that wait for a return, until they are due.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
 
 use super::core::Held;
 use crate::hub::inbox::ChannelKey;
@@ -31,6 +35,8 @@ impl News {
 #[derive(Debug, Default)]
 pub struct Waiting {
     news: BTreeMap<(Instant, u64), News>,
+    /// due whatever the time is
+    due: VecDeque<News>,
     added: u64,
 }
 
@@ -42,28 +48,27 @@ impl Waiting {
         while self.news.len() > max
             && let Some((_, oldest)) = self.news.pop_first()
         {
-            self.added += 1;
-            self.news.insert((now, self.added), oldest);
-            break;
+            self.due.push_back(oldest);
         }
     }
 
     pub fn len(&self) -> usize {
-        self.news.len()
+        self.news.len() + self.due.len()
     }
 
     /// Takes out what is due longest.
     pub fn take(&mut self, now: Instant) -> Option<News> {
+        if let Some(news) = self.due.pop_front() {
+            return Some(news);
+        }
         let first = self.news.first_entry()?;
         (first.key().0 <= now).then(|| first.remove())
     }
 
     /// From now on nothing waits.
-    pub fn hurry(&mut self, now: Instant) {
-        for (_, news) in std::mem::take(&mut self.news) {
-            self.added += 1;
-            self.news.insert((now, self.added), news);
-        }
+    pub fn hurry(&mut self) {
+        self.due
+            .extend(std::mem::take(&mut self.news).into_values());
     }
 }
 
@@ -104,11 +109,11 @@ mod tests {
         waiting.add(news(1, 3), start, 10);
         waiting.add(news(2, 1), start, 10);
         waiting.add(news(3, 3), start, 10);
-        assert_eq!(taken(&mut waiting, start), []);
+        assert_eq!(taken(&mut waiting, start), [0_u64; 0]);
         assert_eq!(taken(&mut waiting, at(1)), [2]);
         assert_eq!(taken(&mut waiting, at(3)), [1, 3]);
         waiting.add(news(4, 3), start, 10);
-        waiting.hurry(start);
+        waiting.hurry();
         assert_eq!(taken(&mut waiting, start), [4]);
     }
 

@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
 use redis::{FromRedisValue, Pipeline, RedisResult, Script};
 
 use super::{
@@ -98,9 +97,9 @@ pub async fn listen(
             .arg(keys.channels_of(topic.app_id))
             .arg(0)
             .arg(entry);
+        pipe.add_command(connection.listening(topic.topic, true));
     }
-    all(connection, &mut pipe).await?;
-    each(connection, topics, true).await
+    all(connection, &mut pipe).await
 }
 
 /// The counterpart of [`listen`].
@@ -110,10 +109,10 @@ pub async fn stop_listening(
     node: &str,
     topics: &[Topic<'_>],
 ) -> RedisResult<()> {
-    each(connection, topics, false).await?;
     let mut pipe = Pipeline::new();
     for topic in topics {
         let entry = index_entry(topic.channel, node);
+        pipe.add_command(connection.listening(topic.topic, false));
         pipe.cmd("ZREM")
             .arg(keys.channels_of(topic.app_id))
             .arg(entry);
@@ -122,23 +121,6 @@ pub async fn stop_listening(
             .arg(topic.topic);
     }
     all(connection, &mut pipe).await
-}
-
-/// All at the same time: one answer takes as long as all.
-async fn each(connection: &Connection, topics: &[Topic<'_>], listens: bool) -> RedisResult<()> {
-    let changes = topics.iter().map(|topic| {
-        let mut connection = connection.clone();
-        async move {
-            match listens {
-                true => connection.subscribe(topic.topic).await,
-                false => connection.unsubscribe(topic.topic).await,
-            }
-        }
-    });
-    for changed in join_all(changes).await {
-        changed?;
-    }
-    Ok(())
 }
 
 async fn all(connection: &mut Connection, pipe: &mut Pipeline) -> RedisResult<()> {
@@ -199,16 +181,18 @@ pub struct Sweep<'a> {
     pub rules: &'a (dyn Fn(&str, &ChannelName) -> Rules + Send + Sync),
 }
 
-/// Takes away all that a node has. Whoever does it twice does nothing the second time.
+/// Takes away all that a node has, on the channels that are written down and on these topics. Whoever does it twice does nothing the second time.
 pub async fn sweep(
     connection: &mut Connection,
     sweep: &Sweep<'_>,
     node: &str,
+    more: &[String],
 ) -> RedisResult<Vec<Swept>> {
     let keys = sweep.keys;
     let mut pipe = Pipeline::new();
     pipe.cmd("SMEMBERS").arg(keys.channels_on(node));
-    let topics: Vec<String> = one(connection, &mut pipe).await?;
+    let mut topics: Vec<String> = one(connection, &mut pipe).await?;
+    topics.extend_from_slice(more);
     let mut swept = Vec::new();
     for batch in topics.chunks(SWEEP_BATCH) {
         swept.extend(sweep_channels(connection, sweep, node, batch).await?);

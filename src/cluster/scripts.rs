@@ -240,7 +240,7 @@ impl Scripts {
         pipe.invoke_script(&call);
     }
 
-    /// Answered with [`Published`]: `None` if it was told not long ago.
+    /// Answered with [`Published`]: `None` if it was told not long ago, and to be told later if there are subscriptions.
     pub fn count(&self, pipe: &mut Pipeline, at: At<'_>) {
         let mut call = self.count.prepare_invoke();
         call.key(&at.keys.state);

@@ -67,7 +67,7 @@ impl Status {
         self.name.store(Arc::new(name.to_owned()));
     }
 
-    /// Open connections of an app with a limit on the other nodes, as of the last heartbeat.
+    /// Open connections of the app on other nodes, at the last heartbeat; only of apps with a quota.
     pub fn connections_elsewhere(&self, app_id: &str) -> usize {
         let counts = self.connections_elsewhere.load();
         counts.get(app_id).copied().unwrap_or_default()

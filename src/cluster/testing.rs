@@ -203,6 +203,10 @@ impl Authority {
         let directory = tempfile::tempdir().expect("a directory");
         let key = KeyPair::generate().expect("a key");
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+        let name = format!("CA {}", rand::random::<u32>());
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_pem = params.self_signed(&key).expect("a CA").pem();
         let issuer = Issuer::new(params, key);

@@ -33,6 +33,8 @@ pub struct Cluster {
     pub publishes_max: usize,
     /// of Redis's messages that wait in the process
     pub inbound_bytes_max: usize,
+    /// whether `/ready` says yes while Redis is away
+    pub ready_when_degraded: bool,
 }
 
 /// Where Redis is, and what it asks for.
@@ -116,6 +118,19 @@ impl fmt::Debug for Password {
     }
 }
 
+impl RedisServers {
+    /// Whether any of them is asked with TLS.
+    pub fn use_tls(&self) -> bool {
+        match self {
+            RedisServers::One(address) => address.is_tls(),
+            RedisServers::Cluster(addresses) => addresses.iter().any(RedisAddress::is_tls),
+            RedisServers::Sentinels {
+                addresses, is_tls, ..
+            } => *is_tls || addresses.iter().any(RedisAddress::is_tls),
+        }
+    }
+}
+
 impl Redis {
     /// Redis's, then the Sentinels'.
     pub fn passwords(&self) -> [Option<&Password>; 2] {
@@ -162,6 +177,7 @@ pub(super) fn settings(
         backlog_age_max: section.seconds("backlog_age_max_s", 1..=86_400)?,
         publishes_max: section.usize("publishes_max", 16..=16_777_216)?,
         inbound_bytes_max: section.usize("inbound_bytes_max", 65_536..=BYTES_MAX)?,
+        ready_when_degraded: section.switch("ready_when_degraded")?,
     };
     if section.switch("enabled")? {
         return Ok(Some(cluster));
@@ -370,15 +386,8 @@ fn tls(section: &Section<'_>, servers: &RedisServers) -> Result<RedisTls, Config
         let text = section.text(key)?;
         Ok((!text.is_empty()).then(|| PathBuf::from(text)))
     };
-    let is_used = match servers {
-        RedisServers::One(address) => address.is_tls(),
-        RedisServers::Cluster(addresses) => addresses.iter().any(RedisAddress::is_tls),
-        RedisServers::Sentinels {
-            addresses, is_tls, ..
-        } => *is_tls || addresses.iter().any(RedisAddress::is_tls),
-    };
     for key in ["tls_ca", "tls_certificate", "tls_key"] {
-        if !is_used && file(key)?.is_some() {
+        if !servers.use_tls() && file(key)?.is_some() {
             let allowed = "empty as long as Redis is asked without TLS (cluster.tls, or a URL with rediss://)";
             return Err(section.invalid(key, allowed)?);
         }

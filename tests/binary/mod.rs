@@ -91,6 +91,19 @@ impl Running {
         assert!(sent.expect("kill").success());
     }
 
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// All that it has logged.
+    pub fn log_so_far(&mut self) -> &str {
+        for line in self.lines.try_iter() {
+            self.log.push_str(&line);
+            self.log.push('\n');
+        }
+        &self.log
+    }
+
     /// The answer to a GET, up to its end or to a socket's greeting.
     pub fn get(&self, target: &str, headers: &str) -> String {
         let mut stream = TcpStream::connect(self.address).expect("a connection");

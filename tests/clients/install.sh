@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what the client tests need and is missing: Node packages, a Python environment, Chromium, proxies.
+# Installs what the client tests need and is missing: Node packages, a Python environment, Chromium, proxies, Redis.
 # Says nothing when everything is there. Uses apt-get on Debian, as root or through sudo.
 set -eu
 cd "$(dirname "$0")"
@@ -38,8 +38,8 @@ debian() {
   quietly $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
 }
 
-# proxies PACKAGE…: the same for web servers, which Debian would start at once and at each boot; the tests start their own.
-proxies() {
+# servers PACKAGE…: the same for web servers and Redis, which Debian would start at once and at each boot; the tests start their own.
+servers() {
   privileges "$@"
   policy=/usr/sbin/policy-rc.d
   if [ ! -e "$policy" ]; then
@@ -79,8 +79,8 @@ fi
 
 command -v openssl >/dev/null || debian openssl
 missing=
-for proxy in nginx:nginx haproxy:haproxy apache2:apache2-bin caddy:caddy; do
+for server in nginx:nginx haproxy:haproxy apache2:apache2-bin caddy:caddy redis-server:redis-server redis-sentinel:redis-sentinel; do
   # They are in /usr/sbin, which is not on everybody's path.
-  PATH="$PATH:/usr/sbin" command -v "${proxy%:*}" >/dev/null || missing="$missing ${proxy#*:}"
+  PATH="$PATH:/usr/sbin" command -v "${server%:*}" >/dev/null || missing="$missing ${server#*:}"
 done
-[ -z "$missing" ] || proxies $missing
+[ -z "$missing" ] || servers $missing

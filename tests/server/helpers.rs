@@ -1,6 +1,7 @@
 //! A server of one's own for each test.
 use std::{
-    net::SocketAddr,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -46,9 +47,15 @@ impl Server {
         Server::with_toml(&format!("{settings}\n{APP}")).await
     }
 
-    /// `settings`: all of the configuration but where to listen.
+    /// `settings`: all of the configuration but where to listen. With a Redis in `RESOUND_TEST_REDIS` the server is the only node
+    /// of a cluster of its own there, and does what it does alone.
     pub async fn with_toml(settings: &str) -> Server {
-        let mut settings = config::from_toml(settings).expect("settings");
+        let redis = std::env::var("RESOUND_TEST_REDIS").ok();
+        let cluster = redis.as_ref().map_or_else(String::new, |url| {
+            let prefix: u64 = rand::random();
+            format!("[cluster]\nenabled = true\nurl = '{url}'\nprefix = 'test-{prefix:x}'\n")
+        });
+        let mut settings = config::from_toml(&format!("{cluster}{settings}")).expect("settings");
         settings.server.host = [127, 0, 0, 1].into();
         settings.server.port = 0;
         // Two, whatever the machine has: enough for what crosses workers.
@@ -73,6 +80,9 @@ impl Server {
             });
         });
         let (addr, node, admin) = running.recv().expect("a running server");
+        if redis.is_some() {
+            eventually("it has Redis", || is_ready(addr)).await;
+        }
         Server {
             addr,
             node,
@@ -102,6 +112,16 @@ impl Drop for Server {
             panic!("the server panicked");
         }
     }
+}
+
+/// Whether it is a part of its cluster.
+fn is_ready(addr: SocketAddr) -> bool {
+    let mut answer = String::new();
+    let mut stream = TcpStream::connect(addr).expect("a connection");
+    let request = b"GET /ready HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).expect("a request");
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer.starts_with("HTTP/1.1 200") && !answer.to_lowercase().contains("degraded")
 }
 
 /// Waits until `condition` holds.

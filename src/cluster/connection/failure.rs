@@ -19,7 +19,9 @@ pub fn not_connected(error: ConnectError) -> RedisError {
         return failure(format!("Redis can't be reached: {error}"));
     };
     failure(match error {
-        Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => format!(
+        Some(TlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => format!(
             "the certificate of Redis at {at} is signed by a CA that isn't known here: name the file of that CA in the settings"
         ),
         Some(TlsError::InvalidCertificate(

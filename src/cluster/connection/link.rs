@@ -80,18 +80,14 @@ impl Link {
             leaving: Mutex::default(),
         });
         let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(patience.answer));
-        let protocol = match &fate.pushes {
-            Some(_) => {
-                let fate = fate.clone();
-                config = config.set_push_sender(move |info| {
-                    fate.take(info);
-                    Ok::<(), ()>(())
-                });
-                ProtocolVersion::RESP3
-            }
-            None => ProtocolVersion::RESP2,
-        };
-        let info = access.for_redis().set_protocol(protocol);
+        if fate.pushes.is_some() {
+            let fate = fate.clone();
+            config = config.set_push_sender(move |info| {
+                fate.take(info);
+                Ok::<(), ()>(())
+            });
+        }
+        let info = access.for_redis().set_protocol(ProtocolVersion::RESP3);
         let greeting = MultiplexedConnection::new_with_config(&info, stream, config);
         let (connection, task) = match timeout(patience.answer, greeting).await {
             Ok(Ok(greeted)) => greeted,
@@ -121,11 +117,7 @@ impl Link {
 
     /// What the other side is. Also the way to find out whether it still answers: no permission is needed for it.
     pub async fn hello(&mut self) -> RedisResult<Hello> {
-        let mut hello = cmd("HELLO");
-        if self.fate.pushes.is_some() {
-            hello.arg(3);
-        }
-        let said: HashMap<String, Value> = hello.query_async(self).await?;
+        let said: HashMap<String, Value> = cmd("HELLO").arg(3).query_async(self).await?;
         let field = |name: &str| match said.get(name) {
             Some(Value::BulkString(text)) => String::from_utf8_lossy(text).into_owned(),
             Some(Value::SimpleString(text)) => text.clone(),

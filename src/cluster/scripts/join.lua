@@ -49,7 +49,7 @@ if ARGV[7] == '1' then
     -- large channels are told now and then
     if total <= 100 or now - tonumber(redis.call('HGET', state, 'told') or 0) >= 5 then
         told = 1
-        redis.call('HSET', state, 'told', now)
+        redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)
     end
 end

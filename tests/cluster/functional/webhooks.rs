@@ -1,0 +1,172 @@
+//! Webhooks are sent once in the cluster, by whichever node.
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{added, removed};
+use crate::{
+    client::{Client, publish},
+    nodes::Nodes,
+    receiver::Receiver,
+    rest::request::get,
+    until,
+};
+
+/// Longer than a client takes to change nodes on a busy machine.
+const REMOVAL_DELAY_MS: u64 = 1000;
+
+async fn nodes(receiver: &Receiver, app: &str) -> Nodes {
+    let settings = format!(
+        "[webhook]\nallow_private_targets = true\nremoval_delay_ms = {REMOVAL_DELAY_MS}\ncache_miss_interval_ms = 10000"
+    );
+    let app = format!("{app}\n[[apps.webhooks]]\nurl = \"{}\"", receiver.url());
+    Nodes::with(2, &settings, &app).await
+}
+
+/// Expects these next, in whatever order.
+async fn expect(receiver: &mut Receiver, expected: &[&str]) {
+    let mut events = receiver.events(expected.len()).await;
+    events.sort();
+    let mut expected = expected.to_vec();
+    expected.sort_unstable();
+    assert_eq!(events, expected);
+}
+
+/// Waits longer than anything is held back, and expects that nothing has come.
+async fn expect_nothing(receiver: &mut Receiver) {
+    // what the delay holds back is what this is about
+    tokio::time::sleep(Duration::from_millis(REMOVAL_DELAY_MS * 3 / 2)).await;
+    assert!(receiver.is_silent());
+}
+
+#[tokio::test]
+async fn channels_are_occupied_and_vacated_once() {
+    let mut receiver = Receiver::start([]).await;
+    let nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let first = Client::on(a, "room").await;
+    expect(&mut receiver, &["channel_occupied room"]).await;
+    let second = Client::on(b, "room").await;
+    let third = Client::on(a, "room").await;
+    drop((first, third));
+    until("one is left", async || {
+        get(b, "/connections", &[]).await.body == r#"{"connections":1}"#
+    })
+    .await;
+    expect_nothing(&mut receiver).await;
+    drop(second);
+    expect(&mut receiver, &["channel_vacated room"]).await;
+    expect_nothing(&mut receiver).await;
+}
+
+#[tokio::test]
+async fn members_are_added_and_removed_once() {
+    let mut receiver = Receiver::start([]).await;
+    let nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let _watcher = Client::member(a, "presence-room", "watcher").await;
+    expect(
+        &mut receiver,
+        &[
+            "channel_occupied presence-room",
+            "member_added presence-room watcher",
+        ],
+    )
+    .await;
+    let first = Client::member(a, "presence-room", "ann").await;
+    expect(&mut receiver, &["member_added presence-room ann"]).await;
+    let second = Client::member(b, "presence-room", "ann").await;
+    drop(first);
+    expect_nothing(&mut receiver).await;
+    drop(second);
+    expect(&mut receiver, &["member_removed presence-room ann"]).await;
+    expect_nothing(&mut receiver).await;
+}
+
+#[tokio::test]
+async fn who_goes_from_one_node_to_another_left_no_trace() {
+    let mut receiver = Receiver::start([]).await;
+    let nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let mut watcher = Client::member(b, "presence-room", "watcher").await;
+    let mut ann = Client::member(a, "presence-room", "ann").await;
+    let _alone = Client::on(a, "room").await;
+    let events = [
+        "channel_occupied presence-room",
+        "member_added presence-room watcher",
+        "member_added presence-room ann",
+        "channel_occupied room",
+    ];
+    expect(&mut receiver, &events).await;
+    watcher.expect(added("presence-room", "ann")).await;
+    for node in [b, a, b, a] {
+        drop(ann);
+        watcher.expect(removed("presence-room", "ann")).await;
+        ann = Client::member(node, "presence-room", "ann").await;
+        watcher.expect(added("presence-room", "ann")).await;
+    }
+    expect_nothing(&mut receiver).await;
+}
+
+#[tokio::test]
+async fn counts_client_events_and_cache_misses_are_told_once() {
+    let mut receiver = Receiver::start([]).await;
+    let nodes = nodes(&receiver, "subscription_count = true").await;
+    let (a, b) = nodes.both();
+    let mut ann = Client::on(a, "private-room").await;
+    ann.next().await;
+    expect(
+        &mut receiver,
+        &[
+            "channel_occupied private-room",
+            "subscription_count private-room 1",
+        ],
+    )
+    .await;
+    let _bob = Client::on(b, "private-room").await;
+    expect(&mut receiver, &["subscription_count private-room 2"]).await;
+    ann.next().await;
+    ann.send(json!({"event": "client-x", "channel": "private-room", "data": "x"}))
+        .await;
+    expect(&mut receiver, &["client_event private-room"]).await;
+    let _misses = [
+        Client::on(a, "cache-room").await,
+        Client::on(b, "cache-room").await,
+    ];
+    let mut events = receiver.events(4).await;
+    events.retain(|event| !event.starts_with("subscription_count"));
+    events.sort();
+    assert_eq!(
+        events,
+        ["cache_miss cache-room", "channel_occupied cache-room"]
+    );
+    publish(a, "private-room", "n", "no webhook").await;
+    expect_nothing(&mut receiver).await;
+}
+
+/// Who cleans up after a dead node tells what it had.
+#[tokio::test]
+async fn a_dead_node_vacates_its_channels_once() {
+    let mut receiver = Receiver::start([]).await;
+    let mut nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let _gone = [
+        Client::on(a, "room").await,
+        Client::member(a, "presence-room", "ann").await,
+    ];
+    let _stays = Client::member(b, "presence-room", "bob").await;
+    let events = [
+        "channel_occupied room",
+        "channel_occupied presence-room",
+        "member_added presence-room ann",
+        "member_added presence-room bob",
+    ];
+    expect(&mut receiver, &events).await;
+    nodes.nodes[0].kill();
+    expect(
+        &mut receiver,
+        &["channel_vacated room", "member_removed presence-room ann"],
+    )
+    .await;
+    expect_nothing(&mut receiver).await;
+}

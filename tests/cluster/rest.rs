@@ -1,0 +1,4 @@
+//! Requests of the HTTP API.
+#[allow(dead_code)]
+#[path = "../server/rest/request.rs"]
+pub mod request;
