@@ -33,6 +33,8 @@ pub struct Cluster {
     pub publishes_max: usize,
     /// of Redis's messages that wait in the process
     pub inbound_bytes_max: usize,
+    /// whether `/ready` says yes while Redis is away
+    pub ready_when_degraded: bool,
 }
 
 /// Where Redis is, and what it asks for.
@@ -175,6 +177,7 @@ pub(super) fn settings(
         backlog_age_max: section.seconds("backlog_age_max_s", 1..=86_400)?,
         publishes_max: section.usize("publishes_max", 16..=16_777_216)?,
         inbound_bytes_max: section.usize("inbound_bytes_max", 65_536..=BYTES_MAX)?,
+        ready_when_degraded: section.switch("ready_when_degraded")?,
     };
     if section.switch("enabled")? {
         return Ok(Some(cluster));

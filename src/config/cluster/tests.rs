@@ -90,6 +90,7 @@ fn the_defaults_of_a_cluster() {
     assert_eq!(cluster.backlog_age_max, Duration::from_secs(300));
     assert_eq!(cluster.publishes_max, 16_384);
     assert_eq!(cluster.inbound_bytes_max, 64 << 20);
+    assert!(cluster.ready_when_degraded);
     assert_eq!(cluster.redis.tls, RedisTls::default());
 }
 
