@@ -1,5 +1,5 @@
 //! The client side of the protocol, for the tools that ask a server: where it is, how it is reached, what can go wrong on
-//! the way. The server itself uses none of it.
+//! the way. The server itself uses only how a connection is made, to Redis.
 pub mod http;
 pub mod socket;
 pub mod tls;
@@ -345,6 +345,15 @@ pub async fn connect(
         true => Ok(Box::new(start_tls(address, stream, tls, patience).await?)),
         false => Ok(Box::new(stream)),
     }
+}
+
+/// Name and connection, without TLS. `patience` is for each of the steps.
+pub async fn connect_plain(
+    address: &Address,
+    patience: Duration,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let found = resolve(address, patience).await?;
+    Ok(Box::new(connect_tcp(address, &found, patience).await?))
 }
 
 /// An error and its causes, the innermost last. What an `io::Error` was made of counts, which its `source` leaves out.

@@ -4,22 +4,35 @@
 //! channel takes its number from. A change and the message that tells of it are one Lua script (`scripts/`), so they happen
 //! together and in one order for everybody. A node subscribes to the topic of a channel while it has subscribers of it.
 
+mod calls;
 mod channel;
 pub mod connection;
-pub mod core;
-pub mod driver;
+mod core;
+mod driver;
+mod handle;
+mod held;
 mod keys;
 #[cfg(test)]
 mod model;
 mod nodes;
+pub mod probe;
+mod queries;
 #[cfg(test)]
 mod real;
+mod rules;
 mod scripts;
+mod serving;
+mod settings;
 #[cfg(test)]
 mod simulation;
+mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 mod wire;
 
-pub use channel::{What, member_text, parse_member};
-pub use keys::{ChannelKeys, Keys};
-pub use scripts::{Holding, Joined, Left, Member, Published, Registered, Scripts};
-pub use wire::{Kind, Message, Unreadable, event_head};
+pub use self::{
+    driver::ClusterSettings,
+    handle::{Asker, Cluster, Congested, Place, Reply, Taken, Welcome},
+    serving::{Parts, start},
+    status::Status,
+};

@@ -5,6 +5,7 @@
 //! variables, and nothing is changed after [`load`].
 mod admin;
 mod apps;
+pub mod cluster;
 mod env_file;
 mod error;
 mod explicit;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub webhook: WebhookSettings,
     pub admin: AdminSettings,
     pub limits: LimitSettings,
+    /// `None`: this server is alone
+    pub cluster: Option<cluster::Cluster>,
     pub log: LogSettings,
     /// in the order of the configuration; at least one
     pub apps: Vec<App>,
@@ -264,6 +267,18 @@ fn assemble(
     ];
     let derived = [&defaults, &soketi.derived, &laravel.derived, &found.derived];
     let merge = |below: &[&Layer]| layers::merge(&[below, &explicit].concat());
+    let redis = cluster::elsewhere(&cluster::Sources {
+        merged: &merge(&derived)?,
+        own: &layers::merge(&[&file, &found.resound])?,
+        environment: &project.environment,
+        laravel: [&laravel.settings, &found.laravel],
+        laravel_redis: &laravel.redis_with(&found.redis),
+        soketi: &soketi.settings,
+        soketi_redis: &soketi.redis,
+    })?;
+    found.warnings.extend(redis.warnings);
+    found.notes.extend(redis.notes);
+    let derived = [&derived[..], &[&redis.layer]].concat();
 
     let mut settings = merge(&derived)?;
     if apps::is_hosted(&Section::new(&settings, "app_defaults"))? {
@@ -346,6 +361,7 @@ fn check(
     let webhook = webhook_settings(&Section::new(settings, "webhook"))?;
     let admin = admin::admin_settings(&Section::new(settings, "admin"))?;
     let limits = limits::read(&Section::new(settings, "limits"))?;
+    let cluster = cluster::settings(&Section::new(settings, "cluster"), &mut warnings)?;
     let log = log_settings(&Section::new(settings, "log"))?;
 
     let defaults = Section::new(settings, "app_defaults");
@@ -382,6 +398,7 @@ fn check(
         webhook,
         admin,
         limits,
+        cluster,
         log,
         warnings,
         notes,
@@ -591,9 +608,10 @@ fn list(settings: &Table, server: &ServerSettings) -> Vec<Setting> {
         let Ok(value) = section.value(known.key) else {
             continue;
         };
+        let masked = cluster::masked(&known.path, value);
         listing.push(Setting {
             key: known.path.clone(),
-            value: match known.path.as_str() {
+            value: masked.unwrap_or_else(|| match known.path.as_str() {
                 "server.host" => format!("{:?}", server.host.to_string()),
                 "server.path" => format!("{:?}", server.path),
                 "server.workers" => server.workers.to_string(),
@@ -606,7 +624,7 @@ fn list(settings: &Table, server: &ServerSettings) -> Vec<Setting> {
                     layers::shown(value).trim_matches('"').to_owned()
                 }
                 _ => layers::shown(value),
-            },
+            }),
             origin: value.origin().unwrap_or(DEFAULT_ORIGIN).to_owned(),
         });
     }

@@ -16,7 +16,11 @@ use std::{
 };
 
 use self::{cache::Cache, later::Later, presence::Presence, users::IsOnline};
-pub use self::{cache::Cached, users::Watched};
+pub use self::{
+    cache::Cached,
+    counts::{COUNT_PAUSE, COUNTED_AT_ONCE_MAX, is_counted},
+    users::Watched,
+};
 use crate::{
     apps::App,
     frame::Frame,

@@ -12,6 +12,7 @@ mod event;
 mod machine;
 mod place;
 mod project;
+mod redis;
 mod socket;
 mod spoken;
 
@@ -339,6 +340,8 @@ pub fn examine(
         None => Vec::new(),
     };
     report.add_all(project::check(settings, arguments));
+    let redis = redis::check(settings, patience(arguments));
+    report.add_all(client::block_on(redis).map_err(|error| error.to_string())?);
     match client::find_app(settings, arguments.app.as_deref()) {
         Ok(app) => {
             let roots = tls::roots(&extra);
@@ -356,13 +359,18 @@ pub fn examine(
     Ok(())
 }
 
+/// For each step.
+fn patience(arguments: &DoctorArguments) -> Duration {
+    Duration::from_secs(arguments.timeout.unwrap_or(10).into())
+}
+
 fn context<'a>(
     settings: &'a Settings,
     arguments: &DoctorArguments,
     app: &'a App,
     roots: RootCertStore,
 ) -> Context<'a> {
-    let patience = Duration::from_secs(arguments.timeout.unwrap_or(10).into());
+    let patience = patience(arguments);
     let checked = tls::checked(roots.clone());
     let app_url = || settings.laravel.as_ref()?.app_url.as_deref();
     let origin = arguments.origin.as_deref().or_else(app_url);

@@ -135,7 +135,7 @@ impl Hub {
         let Admission {
             socket,
             socket_id,
-            channel,
+            channels,
             frames,
             letter,
         } = admission;
@@ -144,7 +144,7 @@ impl Hub {
         let Some(link) = link else {
             return;
         };
-        if let Some((channel, since)) = channel {
+        for (channel, since) in channels {
             self.subscribe(channel, socket, since);
         }
         for frame in &frames {
@@ -171,6 +171,13 @@ impl Hub {
         let name = subscribers.key().name.clone();
         subscribers.or_default().insert(socket, since);
         name
+    }
+
+    /// The name of a channel as all of its subscribers here share it.
+    pub fn shared_name(&self, channel: ChannelKey) -> ChannelName {
+        let channels = self.channels.borrow();
+        let known = channels.get_key_value(&channel);
+        known.map_or(channel.name, |(known, _)| known.name.clone())
     }
 
     /// From now on the socket gets nothing more of the channel, whatever is on its way to this hub (S-19).

@@ -33,7 +33,7 @@
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
 //! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once; `api/once.rs` uses it |
 //! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
-//! | [`broker`] | how an event reaches other nodes; today there is only [`local`](broker::local) |
+//! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
 //!
@@ -45,7 +45,7 @@
 //!     |-> import
 //!     |      /-> admin -> node, metrics, live (and api::health)
 //!     |      |-> reload -> node, log
-//!     \-> server -> api ----------------> node -> broker -> directory -> hub::inbox (a handle, Send)
+//!     \-> server -> api ----------------> node -> directory, cluster -> hub::inbox (a handle, Send)
 //!               \-> socket -> session --> node
 //!                        \          \---> hub (this worker's, not Send)
 //!                         \-------------> hub
@@ -114,8 +114,8 @@
 //! 3. `api/events.rs`: `trigger` checks the event, calls [`Node::publish`](node::Node::publish) for each channel, answers
 //!    `{}` or the counts asked for. With an idempotency key `api/once.rs` answers a repeated request like the first. It
 //!    doesn't wait for sockets.
-//! 4. `node.rs`: `publish` has `protocol/server.rs` write the event once into a [`Frame`](frame::Frame) and gives it to the
-//!    broker, which alone hands it straight on. While a worker has no room it waits for some.
+//! 4. `node/events.rs`: `publish` has `protocol/server.rs` write the event once into a [`Frame`](frame::Frame) and gives it to the
+//!    directory, or to the cluster. While a worker has no room it waits for some.
 //! 5. `directory.rs`: under the channel's shard lock, keeps the event if the kind is cached, and pushes one `Deliver` into
 //!    the inbox of each worker that has subscribers.
 //! 6. `hub.rs` on each of those workers: a turn takes the commands that wait, `deliver` appends the frame to the subscribers'
@@ -140,7 +140,6 @@ pub mod admin;
 pub mod api;
 pub mod apps;
 pub mod bind;
-pub mod broker;
 pub mod cli;
 pub mod client;
 pub mod cluster;

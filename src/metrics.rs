@@ -59,6 +59,7 @@ impl Refused {
 /// What is counted for one app.
 #[derive(Debug)]
 pub struct AppMetrics {
+    /// the last one is for channels whose coming and going a cluster decides
     workers: Box<[Arc<SocketMetrics>]>,
     /// connections that ended, by reason
     closed: Family<&'static str, AtomicU64>,
@@ -74,7 +75,7 @@ const RESPONSE_BYTES: usize = 3;
 impl AppMetrics {
     fn new(workers: usize) -> AppMetrics {
         AppMetrics {
-            workers: (0..workers.max(1)).map(|_| Arc::default()).collect(),
+            workers: (0..=workers.max(1)).map(|_| Arc::default()).collect(),
             closed: Family::default(),
             api: Striped::default(),
         }
@@ -84,6 +85,11 @@ impl AppMetrics {
     pub fn on(&self, worker: u16) -> Arc<SocketMetrics> {
         let own = self.workers.get(usize::from(worker));
         own.unwrap_or(&self.workers[0]).clone()
+    }
+
+    /// Of the thread that takes part in a cluster, which alone may add to them.
+    pub fn cluster(&self) -> &SocketMetrics {
+        &self.workers[self.workers.len() - 1]
     }
 
     pub fn closed(&self) -> Vec<(&'static str, u64)> {

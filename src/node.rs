@@ -1,44 +1,53 @@
-//! Node: the process-wide handle that endpoints and sessions hold: settings, apps, the directory, and `publish`, the one
-//! way an event takes to its subscribers.
+//! Node: the process-wide handle that endpoints and sessions hold: settings, apps, the directory, this node's part in a cluster.
+//! `publish`, the one way an event takes to its subscribers, and what is asked about channels are in files of their own: they
+//! alone know whether the cluster answers or the directory of a node that is alone.
+
+mod events;
+mod readiness;
+mod state;
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, Guard};
 
+pub use self::{
+    events::{Congested, Event, MemberEvent},
+    readiness::Readiness,
+};
 pub use crate::directory::{Cached, Occupancy};
 use crate::{
     apps::{App, AppUsage, Apps},
-    broker::{Broker, local::Local},
+    cluster::{self, Cluster, ClusterSettings},
     config::Settings,
-    directory::{Directory, Full, Publication},
+    directory::Directory,
     gate::Gate,
     hub::inbox::{ChannelKey, Command, Inbox},
     idempotency::Answers,
     live::Live,
     metrics::Metrics,
-    observe::{Observer, Socket},
-    protocol::{
-        channel::ChannelName, codes::CloseReason, event::EventData, server, socket_id::SocketId,
-    },
-    webhook::{self, Webhooks},
+    observe::Observer,
+    protocol::{channel::ChannelName, codes::CloseReason},
+    webhook::Webhooks,
 };
 
 /// See the module's documentation.
 pub struct Node {
     /// swapped whole by a reload
-    settings: ArcSwap<Settings>,
-    apps: ArcSwap<Apps>,
+    settings: Arc<ArcSwap<Settings>>,
+    apps: Arc<ArcSwap<Apps>>,
     /// counts the reloads, so that a session sees with one look whether its app may have changed
     version: AtomicU64,
-    directory: Arc<Directory>,
+    directory: Directory,
     webhooks: Webhooks,
-    broker: Box<dyn Broker>,
+    /// `None`: this node is alone
+    cluster: Option<Cluster>,
     answers: Answers,
     observer: Observer,
     gate: Arc<Gate>,
@@ -49,29 +58,6 @@ pub struct Node {
     connections_max: usize,
 }
 
-/// An event to be published to one channel.
-pub struct Event<'a> {
-    pub name: &'a str,
-    pub data: &'a EventData<'a>,
-    /// the connection that must not get it (H-24)
-    pub except: Option<SocketId>,
-}
-
-/// A member's client event, after all checks.
-pub struct MemberEvent<'a> {
-    pub name: &'a str,
-    pub data: &'a EventData<'a>,
-    /// the connection that doesn't get it (E-6)
-    pub sender: SocketId,
-    /// the sender's id on a presence channel (E-8)
-    pub user_id: Option<&'a Arc<str>>,
-}
-
-/// Some worker's inbox stayed full for `hub.publish_wait`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("The server is overloaded and took nothing: send the event again in a moment")]
-pub struct Congested;
-
 /// A connection that is counted; dropped, it counts no longer (C-10).
 pub struct ConnectionPermit {
     node: Arc<Node>,
@@ -79,30 +65,25 @@ pub struct ConnectionPermit {
 }
 
 impl Node {
-    /// `inboxes`: one for each worker. `connections_max`: sockets this node takes (C-8 #8). Webhooks are delivered on the
-    /// runtime that this is called in.
+    /// A node that is alone. `inboxes`: one for each worker. `connections_max`: sockets this node takes (C-8 #8). Webhooks are
+    /// delivered on the runtime that this is called in.
     pub fn new(settings: Settings, inboxes: Vec<Inbox>, connections_max: usize) -> Node {
         let apps = Apps::new(settings.apps.clone());
         let ids = settings.apps.iter().map(|app| app.id.as_str());
         let observer = Observer::new(
-            Metrics::new(inboxes.len(), ids),
+            Arc::new(Metrics::new(inboxes.len(), ids)),
             Live::new(
                 settings.admin.live_listeners_max,
                 settings.admin.live_queue_events_max,
             ),
         );
         let webhooks = Webhooks::start(&settings.webhook, &apps);
-        let directory = Arc::new(Directory::new(
-            inboxes,
-            settings.hub.cached_events_max,
-            webhooks.clone(),
-        ));
         Node {
-            apps: ArcSwap::from_pointee(apps),
+            apps: Arc::new(ArcSwap::from_pointee(apps)),
             version: AtomicU64::new(1),
-            broker: Box::new(Local::new(directory.clone())),
-            directory,
+            directory: Directory::new(inboxes, settings.hub.cached_events_max, webhooks.clone()),
             webhooks,
+            cluster: None,
             answers: Answers::new(
                 settings.publish.idempotency_window,
                 settings.publish.idempotency_keys_max,
@@ -114,8 +95,21 @@ impl Node {
             hands_over: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             connections_max,
-            settings: ArcSwap::from_pointee(settings),
+            settings: Arc::new(ArcSwap::from_pointee(settings)),
         }
+    }
+
+    /// The same node as one of a cluster, from now on. Fails if there can be no thread for it.
+    pub fn in_cluster(mut self, settings: ClusterSettings) -> io::Result<Node> {
+        let parts = cluster::Parts {
+            inboxes: self.directory.inboxes().to_vec(),
+            apps: self.apps.clone(),
+            settings: self.settings.clone(),
+            webhooks: self.webhooks.clone(),
+            metrics: self.observer.metrics.clone(),
+        };
+        self.cluster = Some(cluster::start(settings, parts)?);
+        Ok(self)
     }
 
     /// The settings in force. Don't keep them: a reload puts others in their place.
@@ -166,6 +160,16 @@ impl Node {
         &self.directory
     }
 
+    /// This node's part in a cluster, if it isn't alone.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_part_in(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
+    }
+
     pub fn webhooks(&self) -> &Webhooks {
         &self.webhooks
     }
@@ -185,126 +189,6 @@ impl Node {
         &self.answers
     }
 
-    /// Publishes an event that came over the HTTP API; cache channels keep it (S-20). While a worker has no room it
-    /// waits, up to `hub.publish_wait`.
-    pub async fn publish(
-        &self,
-        app: &App,
-        channel: &ChannelName,
-        event: Event<'_>,
-    ) -> Result<(), Congested> {
-        let cached = channel.kind().is_cache().then(|| {
-            let ttl = Duration::from_secs(u64::from(app.limits.cache_ttl_s));
-            (event.data.clone().into_owned(), ttl)
-        });
-        let publication = Publication {
-            channel: key(app, channel),
-            frame: server::event(event.name, channel, event.data, None),
-            except: event.except,
-            published: Instant::now(),
-            cached,
-        };
-        if let Err(full) = self.broker.publish(&publication) {
-            let wait = self.settings().hub.publish_wait;
-            let published = self.publish_when_there_is_room(&publication, full);
-            tokio::time::timeout(wait, published).await.map_err(|_| {
-                tracing::warn!(
-                    app = app.id,
-                    channel = channel.as_str(),
-                    "refused an event: a worker's inbox is full (hub.inbox_depth_max)"
-                );
-                Congested
-            })?;
-        }
-        self.observer
-            .published(&app.id, channel, event.name, event.data);
-        Ok(())
-    }
-
-    async fn publish_when_there_is_room(&self, publication: &Publication, mut full: Full) {
-        while let Some(inbox) = self.directory.inbox(full.0) {
-            let mut room = std::pin::pin!(inbox.room());
-            // Listening before looking again, so that no news is missed in between.
-            room.as_mut().enable();
-            match self.broker.publish(publication) {
-                Ok(()) => return,
-                Err(still_full) => full = still_full,
-            }
-            room.await;
-        }
-    }
-
-    /// Publishes a client event to all but its sender (E-6), and tells the webhooks (E-12). Never waits; never cached.
-    pub fn publish_client_event(
-        &self,
-        app: &App,
-        channel: &ChannelName,
-        event: MemberEvent<'_>,
-    ) -> Result<(), Congested> {
-        let MemberEvent {
-            name,
-            data,
-            sender,
-            user_id,
-        } = event;
-        let publication = Publication {
-            channel: key(app, channel),
-            frame: server::event(name, channel, data, user_id.map(|id| &**id)),
-            except: Some(sender),
-            published: Instant::now(),
-            cached: None,
-        };
-        self.broker.publish(&publication).map_err(|_| Congested)?;
-        let socket = Socket {
-            app: &app.id,
-            id: sender,
-        };
-        self.observer.client_event(socket, channel, name, data);
-        if self.webhooks.is_wanted(app) {
-            let event = webhook::Event::ClientEvent {
-                channel: channel.clone(),
-                event: name.to_owned(),
-                data: data.clone().into_owned(),
-                socket_id: sender,
-                user_id: user_id.cloned(),
-            };
-            self.webhooks.raise(app, event);
-        }
-        Ok(())
-    }
-
-    pub fn occupancy(&self, app: &App, channel: &ChannelName) -> Occupancy {
-        self.directory.occupancy(&key(app, channel))
-    }
-
-    /// Occupied channels whose name starts with `prefix`, sorted by name; no user channels (U-16).
-    pub fn channels(&self, app: &App, prefix: &str) -> Vec<(ChannelName, Occupancy)> {
-        let mut channels = self.directory.channels(app.index, prefix);
-        channels.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        channels
-    }
-
-    /// Ids of a presence channel's members, each once, sorted.
-    pub fn users(&self, app: &App, channel: &ChannelName) -> Vec<Arc<str>> {
-        let mut users = self.directory.users(&key(app, channel));
-        users.sort_unstable();
-        users
-    }
-
-    pub fn cached(&self, app: &App, channel: &ChannelName) -> Option<Cached> {
-        self.directory.cached(&key(app, channel), Instant::now())
-    }
-
-    /// Closes every connection that is signed in as this user (U-30). Nobody being there is no failure.
-    pub fn terminate_user(&self, app: &App, user_id: &str) {
-        self.directory.terminate_user(app.index, user_id);
-    }
-
-    /// Open connections of the app (H-9).
-    pub fn connection_count(&self, app: &App) -> usize {
-        app.usage.connections.load(Ordering::Relaxed)
-    }
-
     /// Open connections of all apps.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
@@ -316,12 +200,14 @@ impl Node {
     }
 
     /// Counts a new connection, or says which limit it breaks (C-8 #7 and #8).
+    ///
+    /// The app's limit is one for the whole cluster. What other nodes have is known as of the last heartbeat: for that long nodes
+    /// that are asked at the same time may admit more than the limit together.
     pub fn admit(self: &Arc<Self>, app: &App) -> Result<ConnectionPermit, CloseReason> {
         let of_app = &app.usage.connections;
-        let quota = app
-            .limits
-            .connections_max
-            .map_or(usize::MAX, |max| max as usize);
+        let quota = app.limits.connections_max.map_or(usize::MAX, |max| {
+            (max as usize).saturating_sub(self.known_elsewhere(app))
+        });
         if !count_up(of_app, quota) {
             return Err(CloseReason::OverConnectionQuota);
         }
@@ -333,6 +219,11 @@ impl Node {
             node: self.clone(),
             usage: app.usage.clone(),
         })
+    }
+
+    fn known_elsewhere(&self, app: &App) -> usize {
+        let cluster = self.cluster.as_ref();
+        cluster.map_or(0, |cluster| cluster.status().connections_elsewhere(&app.id))
     }
 
     /// What one address may do.

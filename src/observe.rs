@@ -18,7 +18,7 @@ use crate::{
 
 /// The handle to count and tell with.
 pub struct Observer {
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     pub live: Arc<Live>,
 }
 
@@ -69,7 +69,7 @@ pub struct RefusedRequest<'a> {
 }
 
 impl Observer {
-    pub fn new(metrics: Metrics, live: Live) -> Observer {
+    pub fn new(metrics: Arc<Metrics>, live: Live) -> Observer {
         Observer {
             metrics,
             live: Arc::new(live),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 19] = [
+const AT_START: [&str; 20] = [
     "server.host",
     "server.port",
     "server.path",
@@ -29,6 +29,7 @@ const AT_START: [&str; 19] = [
     "hub.cached_events_max",
     "publish.",
     "admin.",
+    "cluster.",
     "log.format",
     "tls.",
 ];
@@ -85,6 +86,16 @@ pub fn compare(before: &Settings, after: &Settings) -> Changes {
         }
     }
     compare_apps(&before.apps, &after.apps, &mut changes.now);
+    let passwords = |settings: &Settings| {
+        let redis = &settings.cluster.as_ref()?.redis;
+        Some(redis.passwords().map(|password| password.cloned()))
+    };
+    if let (Some(old), Some(new)) = (passwords(before), passwords(after))
+        && old != new
+    {
+        let told = "a password in cluster is another";
+        changes.at_next_start.push(told.to_owned());
+    }
     let warnings = after.warnings.iter();
     let new = warnings.filter(|warning| !before.warnings.contains(warning));
     changes.warnings = new.cloned().collect();
@@ -150,6 +161,7 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.hub.cached_events_max = before.hub.cached_events_max;
     after.publish = before.publish;
     after.admin = before.admin.clone();
+    after.cluster = before.cluster.clone();
     after.log.format = before.log.format;
 }
 
@@ -187,6 +199,26 @@ mod tests {
                 "publish.idempotency_window_s is 1, it was 120",
                 "server.port is 9, it was 8080",
             ],
+        );
+    }
+
+    #[test]
+    fn the_cluster_is_made_at_the_start() {
+        let cluster = |lines: &str| format!("{APP}[cluster]\nenabled = true\n{lines}");
+        check(
+            APP,
+            &cluster("host = 'r'"),
+            &[],
+            &[
+                "cluster.enabled is true, it was false",
+                "cluster.host is \"r\", it was \"127.0.0.1\"",
+            ],
+        );
+        check(
+            &cluster("url = 'redis://:hush1@r'"),
+            &cluster("url = 'redis://:hush2@r'"),
+            &[],
+            &["a password in cluster is another"],
         );
     }
 

@@ -43,6 +43,7 @@ pub use self::{
 use crate::{
     admin::AdminError,
     bind::{self, BindError},
+    cluster::ClusterSettings,
     config::{ServerSettings, Settings},
     hub::{
         self, Hub,
@@ -64,6 +65,9 @@ const CACHE_SWEEP: Duration = Duration::from_secs(60);
 /// How long a stop waits for webhooks that are still on their way.
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a stop waits for Redis to take what this node still has to say.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(5);
+
 /// How often the directory is asked to do what it has put off. As late as this, things happen.
 const SETTLE: Duration = Duration::from_millis(100);
 
@@ -80,6 +84,9 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Inherited(#[from] InheritedError),
+    /// a file that `[cluster]` names is of no use
+    #[error("there can be no cluster: {0}")]
+    Cluster(String),
     #[error(transparent)]
     Admin(#[from] AdminError),
     #[error("the server could not be started: {0}")]
@@ -89,7 +96,7 @@ pub enum StartError {
 impl StartError {
     /// Whether another start with the same settings must end the same way.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StartError::Tls(_))
+        matches!(self, StartError::Tls(_) | StartError::Cluster(_))
     }
 }
 
@@ -139,7 +146,7 @@ pub fn start_with(
     let connections_max = limits::connections_max(settings.server.connections_max, files_max);
     let watch = settings.tls.watch;
     let takes_headers = settings.server.listeners.proxy_protocol;
-    let node = Arc::new(Node::new(settings, inboxes, connections_max));
+    let node = Arc::new(make_node(settings, inboxes, connections_max)?);
 
     let admin = Admin::start(&node, address)?;
     let without_tls = Entrance {
@@ -197,6 +204,23 @@ pub fn start_with(
         silent,
         #[cfg(unix)]
         socket_file: listening.socket_file,
+    })
+}
+
+/// Alone or in a cluster, as the settings say.
+fn make_node(
+    settings: Settings,
+    inboxes: Vec<Inbox>,
+    connections_max: usize,
+) -> Result<Node, StartError> {
+    let held_max = settings.webhook.queue_events_max;
+    let cluster = settings.cluster.as_ref();
+    let cluster = cluster.map(|cluster| ClusterSettings::new(cluster, held_max));
+    let cluster = cluster.transpose().map_err(StartError::Cluster)?;
+    let node = Node::new(settings, inboxes, connections_max);
+    Ok(match cluster {
+        Some(cluster) => node.in_cluster(cluster)?,
+        None => node,
     })
 }
 
@@ -328,8 +352,17 @@ impl Running {
                 tracing::warn!("stopping at once on {again}");
             }
         }
-        self.node.webhooks().flush(WEBHOOK_PATIENCE).await;
+        self.take_leave().await;
         self.stop().await
+    }
+
+    /// Of the other nodes, and of the webhooks' endpoints: what was held back for the case of a return is told to the others'
+    /// clients and to webhooks.
+    async fn take_leave(&self) {
+        if let Some(cluster) = self.node.cluster() {
+            cluster.stop(CLUSTER_PATIENCE).await;
+        }
+        self.node.webhooks().flush(WEBHOOK_PATIENCE).await;
     }
 
     /// Stops listening and ends what is still open.

@@ -175,6 +175,8 @@ enum Message {
 struct Raised {
     app: u32,
     event: Event,
+    /// neither waits nor cancels anything
+    is_settled: bool,
 }
 
 impl Webhooks {
@@ -232,7 +234,14 @@ impl Webhooks {
     /// [`Webhooks::raise`] for the app with this index.
     pub fn raise_for(&self, app: u32, event: Event) {
         if let Some(inner) = &self.inner {
-            inner.raise(app, event);
+            inner.raise(app, event, false);
+        }
+    }
+
+    /// [`Webhooks::raise_for`] an event that has waited already, or needn't: whoever raises it knows that nothing cancels it.
+    pub fn raise_settled(&self, app: u32, event: Event) {
+        if let Some(inner) = &self.inner {
+            inner.raise(app, event, true);
         }
     }
 
@@ -272,7 +281,7 @@ impl Webhooks {
 }
 
 impl Inner {
-    fn raise(&self, app: u32, event: Event) {
+    fn raise(&self, app: u32, event: Event, is_settled: bool) {
         let (kind, channel) = (event.kind(), event.channel());
         let wanted = self.wanted.load();
         let is_wanted = wanted
@@ -285,7 +294,11 @@ impl Inner {
         if !self.shared.inlet.take(bytes) {
             return self.shared.dropped(1);
         }
-        let message = Message::Raised(Raised { app, event });
+        let message = Message::Raised(Raised {
+            app,
+            event,
+            is_settled,
+        });
         if let Err(refused) = self.inlet.try_send(message) {
             self.shared.inlet.give_back(1, bytes);
             // closed: after the stop, when nobody waits for news
@@ -364,10 +377,13 @@ async fn collect(
         let (mut count, mut bytes) = (0, 0);
         for message in turn.drain(..) {
             match message {
-                Message::Raised(Raised { app, event }) => {
+                Message::Raised(raised) => {
                     count += 1;
-                    bytes += event.bytes();
-                    collector.take(app, event, now, &mut ready);
+                    bytes += raised.event.bytes();
+                    match raised.is_settled {
+                        true => ready.push((raised.app, raised.event)),
+                        false => collector.take(raised.app, raised.event, now, &mut ready),
+                    }
                 }
                 Message::Replace(apps, settings) => {
                     for (app, event) in ready.drain(..) {

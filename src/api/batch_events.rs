@@ -52,22 +52,31 @@ pub async fn trigger_batch(
         key,
         &messages,
         async |(message, channel)| publish(&node, app, channel, message).await,
-        || answer(&node, app, &messages),
+        async || answer(&node, app, &messages).await,
     )
     .await
 }
 
 /// An entry for each message if any of them asked for attributes, else `{}` (H-28).
-fn answer(node: &Node, app: &App, messages: &[(Message<'_>, ChannelName)]) -> Cow<'static, str> {
+async fn answer(
+    node: &Node,
+    app: &App,
+    messages: &[(Message<'_>, ChannelName)],
+) -> Cow<'static, str> {
     if messages.iter().all(|(message, _)| message.info.is_empty()) {
         return EMPTY.into();
     }
+    let asked = messages
+        .iter()
+        .filter(|(message, _)| !message.info.is_empty());
+    let found = node.occupancy(app, asked.map(|(_, channel)| channel)).await;
+    let mut found = found.into_iter();
     let batch = messages
         .iter()
         .map(|(message, channel)| match message.info.is_empty() {
             true => ChannelInfo::default(),
             false => {
-                let occupancy = node.occupancy(app, channel);
+                let occupancy = found.next().unwrap_or_default();
                 ChannelInfo::applicable(message.info, channel.kind(), occupancy)
             }
         })

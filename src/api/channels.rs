@@ -15,7 +15,7 @@ pub async fn list(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse,
     let prefix = signed.query.get("filter_by_prefix").unwrap_or_default();
     let asked = attributes(&signed.query);
     check_list(asked, prefix)?;
-    let channels = node.channels(&signed.app, prefix);
+    let channels = node.channels(&signed.app, prefix).await;
     let channels = channels
         .iter()
         .map(|(name, occupancy)| {
@@ -32,11 +32,7 @@ pub async fn show(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse,
     let channel = signed.channel()?;
     let asked = attributes(&signed.query);
     check_show(asked, channel.kind())?;
-    let occupancy = node.occupancy(&signed.app, &channel);
-    let cached = asked
-        .cache
-        .then(|| node.cached(&signed.app, &channel))
-        .flatten();
+    let (occupancy, cached) = node.show(&signed.app, &channel).await;
     let info = ChannelInfo {
         occupied: Some(occupancy.subscription_count > 0),
         cache: asked

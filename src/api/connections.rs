@@ -4,6 +4,6 @@ use crate::node::Node;
 use actix_web::{HttpResponse, web};
 
 pub async fn count(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse, ApiError> {
-    let count = node.connection_count(&signed.app);
+    let count = node.connection_count(&signed.app).await;
     Ok(json(format!(r#"{{"connections":{count}}}"#)))
 }

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     apps::{App, AppLimits},
-    node::{Event, Node},
+    cluster::Taken,
+    node::{Congested, Event, Node},
     protocol::{
         channel::ChannelName, event::EventData, json::string, request::Query, socket_id::SocketId,
     },
@@ -68,13 +69,13 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
         key,
         &channels,
         async |channel| publish(&node, app, channel, &message).await,
-        || answer(&node, app, &message, &channels),
+        async || answer(&node, app, &message, &channels).await,
     )
     .await
 }
 
 /// The attributes that were asked for, or `{}` (H-23, H-26).
-fn answer(
+async fn answer(
     node: &Node,
     app: &App,
     message: &Message<'_>,
@@ -83,25 +84,25 @@ fn answer(
     if message.info.is_empty() {
         return EMPTY.into();
     }
+    let found = node.occupancy(app, channels.iter()).await;
     let infos = channels
         .iter()
-        .map(|channel| {
-            let occupancy = node.occupancy(app, channel);
-            (
-                channel,
-                ChannelInfo::applicable(message.info, channel.kind(), occupancy),
-            )
+        .zip(found)
+        .map(|(channel, occupancy)| {
+            let info = ChannelInfo::applicable(message.info, channel.kind(), occupancy);
+            (channel, info)
         })
         .collect();
     ChannelInfos { channels: infos }.to_json().into()
 }
 
+/// As [`Node::publish`].
 pub async fn publish(
     node: &Node,
     app: &Arc<App>,
     channel: &ChannelName,
     message: &Message<'_>,
-) -> Result<(), crate::node::Congested> {
+) -> Result<Option<Taken>, Congested> {
     let event = Event {
         name: &message.name,
         data: &message.data,

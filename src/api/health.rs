@@ -1,7 +1,10 @@
 //! Health checks for load balancers and orchestrators, without signature (6.7): Reverb's `/up`, soketi's `/`, `/ready` and
 //! `/accept-traffic`, sockudo's `/up/{app_id}` and `/live`.
 use super::{JSON, error::ApiError, signed::path_part};
-use crate::{metrics::process::Memory, node::Node};
+use crate::{
+    metrics::process::Memory,
+    node::{Node, Readiness},
+};
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
     http::header::{CONTENT_TYPE, HeaderName},
@@ -15,18 +18,36 @@ pub async fn live() -> HttpResponse {
     text(HttpResponse::Ok(), "OK")
 }
 
-/// New connections are welcome.
+/// New connections are welcome. Whether a node that does without its cluster's Redis wants some is for the operator to say.
 pub async fn ready(node: web::Data<Node>) -> HttpResponse {
-    match node.is_draining() {
-        false => text(HttpResponse::Ok(), "OK"),
-        true => text(HttpResponse::ServiceUnavailable(), "DRAINING"),
-    }
+    let readiness = node.readiness();
+    let is_ready = match readiness {
+        Readiness::Degraded => welcomes_when_degraded(&node),
+        readiness => is_up(readiness),
+    };
+    text(status(is_ready), readiness.word())
 }
 
+/// The server serves: also without Redis. Whoever restarts what isn't up would cut connections that are served.
 pub async fn up(node: web::Data<Node>) -> HttpResponse {
-    match node.is_draining() {
-        false => health(HttpResponse::Ok(), "OK"),
-        true => health(HttpResponse::ServiceUnavailable(), "DRAINING"),
+    let readiness = node.readiness();
+    health(status(is_up(readiness)), readiness.word())
+}
+
+fn is_up(readiness: Readiness) -> bool {
+    matches!(readiness, Readiness::Ready | Readiness::Degraded)
+}
+
+fn welcomes_when_degraded(node: &Node) -> bool {
+    let settings = node.settings();
+    let cluster = settings.cluster.as_ref();
+    cluster.is_none_or(|cluster| cluster.ready_when_degraded)
+}
+
+fn status(is_good: bool) -> HttpResponseBuilder {
+    match is_good {
+        true => HttpResponse::Ok(),
+        false => HttpResponse::ServiceUnavailable(),
     }
 }
 
@@ -42,11 +63,7 @@ pub async fn up_app(node: web::Data<Node>, request: HttpRequest) -> Result<HttpR
 pub async fn accept_traffic(node: web::Data<Node>) -> HttpResponse {
     let memory = Memory::of_this_process();
     let has_room = memory.is_none_or(|memory| memory.percent() < MEMORY_PERCENT_MAX);
-    let mut answer = match has_room && !node.is_draining() {
-        true => HttpResponse::Ok(),
-        false => HttpResponse::ServiceUnavailable(),
-    };
-    answer
+    status(has_room && !node.is_draining())
         .insert_header((CONTENT_TYPE, JSON))
         .body(memory.map_or("{}".to_owned(), traffic_json))
 }

@@ -20,12 +20,14 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
     let channel = signed.channel()?;
     let message = parse(signed.text()?, &signed.query, &signed.app.limits)?;
     signed.take_events(&node, 1)?;
-    publish(&node, &signed.app, &channel, &message)
-        .await
-        .map_err(|_| ApiError::Congested {
-            published: 0,
-            of: 1,
-        })?;
+    let taken = publish(&node, &signed.app, &channel, &message).await;
+    let taken = taken.map_err(|_| ApiError::Congested {
+        published: 0,
+        of: 1,
+    })?;
+    if let Some(taken) = taken {
+        taken.await;
+    }
     Ok(HttpResponse::Accepted()
         .insert_header((CONTENT_TYPE, JSON))
         .body("{}"))

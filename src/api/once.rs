@@ -1,6 +1,7 @@
 //! Publishes a request once, however often it is sent: opt-in by an idempotency key, in a header or in the body.
 use super::{error::ApiError, json, signed::Signed};
 use crate::{
+    cluster::Taken,
     idempotency::Known,
     node::{Congested, Node},
     protocol::json::string,
@@ -40,31 +41,49 @@ pub async fn once<E>(
     signed: &Signed,
     key: Option<Cow<'_, str>>,
     events: &[E],
-    publish: impl AsyncFn(&E) -> Result<(), Congested>,
-    answer: impl FnOnce() -> Cow<'static, str>,
+    publish: impl AsyncFn(&E) -> Result<Option<Taken>, Congested>,
+    answer: impl AsyncFnOnce() -> Cow<'static, str>,
 ) -> Result<HttpResponse, ApiError> {
-    let congested = |published| ApiError::Congested {
-        published,
-        of: events.len(),
-    };
     let Some(key) = key.filter(|_| node.answers_repeats()) else {
-        for (published, event) in events.iter().enumerate() {
-            publish(event).await.map_err(|_| congested(published))?;
-        }
-        return Ok(json(answer()));
+        publish_all(events, 0, publish, || {}).await?;
+        return Ok(json(answer().await));
     };
     match node.answers().begin(signed.app.index, &key, Instant::now()) {
         Known::Answered(answer) => Ok(json(answer.to_string())),
         Known::UnderWay => Err(ApiError::RepeatedTooSoon),
         Known::New(attempt) => {
-            for event in events.iter().skip(attempt.published()) {
-                let published = publish(event).await;
-                published.map_err(|_| congested(attempt.published()))?;
-                attempt.note_published();
-            }
-            let answer = answer();
+            let first = attempt.published();
+            publish_all(events, first, publish, || attempt.note_published()).await?;
+            let answer = answer().await;
             attempt.answered(&answer);
             Ok(json(answer))
         }
     }
+}
+
+/// Publishes the events from the one with this index on. Each is on its way before the next begins, but only then all are waited
+/// for: to publish many takes one round trip to Redis, not many.
+async fn publish_all<E>(
+    events: &[E],
+    first: usize,
+    publish: impl AsyncFn(&E) -> Result<Option<Taken>, Congested>,
+    note_published: impl Fn(),
+) -> Result<(), ApiError> {
+    let mut on_their_way = Vec::new();
+    let mut outcome = Ok(());
+    for (published, event) in events.iter().enumerate().skip(first) {
+        match publish(event).await {
+            Ok(taken) => on_their_way.extend(taken),
+            Err(Congested) => {
+                let of = events.len();
+                outcome = Err(ApiError::Congested { published, of });
+                break;
+            }
+        }
+        note_published();
+    }
+    for taken in on_their_way {
+        taken.await;
+    }
+    outcome
 }

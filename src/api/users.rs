@@ -22,13 +22,15 @@ pub async fn list(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse,
     if !channel.kind().is_presence() {
         return Err(ApiError::UsersNotPresence);
     }
-    Ok(json(answer(&node.users(&signed.app, &channel))))
+    let users = node.users(&signed.app, &channel).await;
+    Ok(json(answer(&users)))
 }
 
 /// `POST …/users/{user_id}/terminate_connections`: closes what is signed in as the user (H-6, H-33). Who isn't there needs
 /// no closing: the answer is the same.
 pub async fn terminate_connections(node: web::Data<Node>, signed: Signed) -> HttpResponse {
-    node.terminate_user(&signed.app, &signed.path_part("user_id"));
+    let user_id = signed.path_part("user_id");
+    node.terminate_user(&signed.app, &user_id).await;
     json(EMPTY)
 }
 

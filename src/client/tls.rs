@@ -3,7 +3,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use std::{error::Error, path::Path, sync::Arc};
 
@@ -35,6 +35,18 @@ pub fn checked(roots: RootCertStore) -> ClientConfig {
     builder()
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// Certificates are checked against these roots, and who asks shows its own. Fails with a sentence if `key` isn't the key of
+/// the first certificate of `chain`.
+pub fn checked_with_identity(
+    roots: RootCertStore,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ClientConfig, String> {
+    let config = builder().with_root_certificates(roots);
+    let config = config.with_client_auth_cert(chain, key);
+    config.map_err(|error| format!("the client certificate and its key can't be used: {error}"))
 }
 
 /// Certificates are checked by `verifier`.

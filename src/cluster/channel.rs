@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    core::{Answer, Ask, Call, Event, Happening, Message, Output},
-    scripts::{Joined, Left, Registered},
+    core::{Answer, Ask, Call, Event, Happening, Held, Kept, Message, Output, View, Wanted},
+    rules::Rules,
+    scripts::{Joined, Left, Registered, Telling},
 };
 use crate::{
     hub::inbox::{ChannelKey, WorkerId},
@@ -40,6 +41,8 @@ pub enum What {
     MemberAdded(Arc<Member>),
     MemberRemoved(Arc<str>),
     Count(u32),
+    /// to those who watch a user
+    Online(bool),
     /// a number that was given to nothing
     Nothing,
 }
@@ -55,6 +58,8 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     pub(super) phase: Phase,
+    /// Redis was asked for the channel's messages at some time, which it has written down
+    pub(super) is_noted: bool,
     /// subscribers of each worker that has some
     pub(super) workers: Vec<(WorkerId, u32)>,
     /// members with connections here
@@ -71,6 +76,8 @@ pub(super) struct Channel {
     arriving: VecDeque<(u64, Pending)>,
     /// a registration is on its way, alone
     pub(super) is_registering: bool,
+    /// of the registration on its way, for news that come of it
+    pub(super) registration_number: u64,
     /// must register before anything else is asked of Redis
     pub(super) is_to_register: bool,
     /// messages that came before it is known where they belong
@@ -79,9 +86,14 @@ pub(super) struct Channel {
     numbers: HashMap<Arc<str>, u64>,
     /// the last of our own events that the subscribers here got
     own_seen: u64,
-    /// subscriptions in the whole cluster, as last heard
-    total: u32,
-    tell_count: bool,
+    /// the event of a cache channel, as all subscribers here know it
+    cached: Option<Kept>,
+    /// whether a watched user is there, likewise
+    is_online: bool,
+    /// a telling of the number of subscriptions is planned
+    is_count_due: bool,
+    /// of whoever came or left last
+    rules: Rules,
 }
 
 impl Channel {
@@ -100,7 +112,12 @@ impl Channel {
     }
 
     /// Takes what waits, up to so many, as far as it may go out now.
-    pub(super) fn next_calls(&mut self, max: usize) -> Vec<Call> {
+    pub(super) fn next_calls(&mut self, max: usize, has_cached: bool) -> Vec<Call> {
+        let wanted = match (self.is_synced, has_cached) {
+            (false, _) => Wanted::All,
+            (true, true) => Wanted::Cached,
+            (true, false) => Wanted::Nothing,
+        };
         let mut calls = Vec::new();
         while calls.len() < max
             && let Some(pending) = self.waiting.front()
@@ -109,14 +126,29 @@ impl Channel {
             if is_join && self.phase != Phase::Live {
                 break;
             }
-            calls.push(pending.call(!self.is_synced));
+            calls.push(pending.call(wanted));
             self.on_way.extend(self.waiting.pop_front());
         }
         calls
     }
 
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            members: &self.present,
+            cached: self.cached.as_ref(),
+            is_online: self.is_online,
+            sequence: self.sequence,
+            subscriptions: self.subscriptions(),
+        }
+    }
+
+    /// On this node.
+    fn subscriptions(&self) -> u32 {
+        self.workers.iter().map(|(_, count)| count).sum()
+    }
+
     /// What Redis should have of this node: who is here, and who is arriving.
-    pub(super) fn registration(&self) -> Call {
+    pub(super) fn registration(&self, number: u64) -> Call {
         let mut members = self.own.clone();
         for (_, pending) in &self.arriving {
             if let Ask::Join {
@@ -128,13 +160,13 @@ impl Channel {
                 members.entry(id).or_insert_with(|| (member.clone(), 0)).1 += 1;
             }
         }
-        let here: u32 = self.workers.iter().map(|(_, count)| count).sum();
         let arriving = u32::try_from(self.arriving.len()).unwrap_or(u32::MAX);
         Call::Register {
-            subscriptions: here.saturating_add(arriving),
+            subscriptions: self.subscriptions().saturating_add(arriving),
             seen: self.sequence,
             members: members.into_values().collect(),
-            tell_count: self.tell_count,
+            rules: self.rules,
+            number,
         }
     }
 
@@ -192,11 +224,16 @@ impl Channel {
                 before.is_none()
             }
             What::MemberRemoved(user_id) => self.present.remove(user_id).is_some(),
-            What::Count(total) => {
-                self.total = *total;
+            What::Event(event) => {
+                if let Some(kept) = event.kept() {
+                    self.cached = Some(kept);
+                }
                 true
             }
-            What::Event(_) => true,
+            What::Online(is_online) => {
+                std::mem::replace(&mut self.is_online, *is_online) != *is_online
+            }
+            What::Count(_) => true,
             What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
@@ -237,26 +274,34 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         match (&pending.ask, answer) {
-            (&Ask::Join { worker, ticket, .. }, Answer::Joined(Joined::Full)) => {
-                out.push(Output::Full { worker, ticket });
+            (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
+                out.push(Output::Full(ticket));
             }
             (
-                Ask::Join { member, .. },
+                Ask::Join { member, rules, .. },
                 Answer::Joined(Joined::Yes {
                     sequence,
                     subscriptions,
                     is_new_member,
+                    told,
+                    is_return,
+                    is_members_return,
+                    kept,
                     members,
                 }),
             ) => {
+                let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
                 if subscriptions == 1 {
-                    out.push(Output::Happened(key.clone(), Happening::Occupied));
+                    tell(Happening::Occupied { is_return });
                 }
                 if let (true, Some(member)) = (is_new_member, member) {
-                    let added = Happening::MemberAdded(member.user_id.clone());
-                    out.push(Output::Happened(key.clone(), added));
+                    tell(Happening::MemberAdded {
+                        user_id: member.user_id.clone(),
+                        is_return: is_members_return,
+                    });
                 }
-                self.total = subscriptions;
+                self.rules = *rules;
+                self.counted(key, told, subscriptions, out);
                 // Nobody else is there, or was: everything begins with this one.
                 let is_first = subscriptions == 1;
                 let members = match member {
@@ -269,6 +314,8 @@ impl Channel {
                 self.arriving.push_back((sequence, pending));
                 if is_first || (!self.is_synced && !self.is_to_register) {
                     self.list(members);
+                    self.is_online = kept.is_some();
+                    self.cached = kept;
                     self.sync(key, sequence, out);
                 } else {
                     self.let_in(key, out);
@@ -276,22 +323,60 @@ impl Channel {
             }
             (
                 Ask::Leave {
-                    worker, user_id, ..
+                    worker,
+                    user_id,
+                    rules,
+                    ..
                 },
                 Answer::Left(left),
-            ) => self.left(key, *worker, user_id.clone(), &left, out),
+            ) => {
+                self.rules = *rules;
+                let held = rules.hold.map(|wait| Held {
+                    number: pending.number,
+                    wait,
+                });
+                self.left(key, *worker, user_id.clone(), &left, held, out);
+            }
             (
                 &Ask::Publish {
                     ticket: Some(ticket),
                     ..
                 },
-                Answer::Published(published),
-            ) => out.push(Output::Published {
-                ticket,
-                subscriptions: published.subscriptions,
-            }),
+                Answer::Published(_),
+            ) => out.push(Output::Published(ticket)),
+            (Ask::Count, Answer::Published(published)) => {
+                self.is_count_due = false;
+                let told = match published.sequence {
+                    Some(_) => Telling::Done,
+                    None if published.subscriptions > 0 => Telling::Later,
+                    None => Telling::No,
+                };
+                self.counted(key, told, published.subscriptions, out);
+            }
             // what Redis answers has the form of the question: see the scripts
             _ => {}
+        }
+    }
+
+    /// How many there are was told, or is to be told later.
+    fn counted(
+        &mut self,
+        key: &ChannelKey,
+        told: Telling,
+        subscriptions: u32,
+        out: &mut Vec<Output>,
+    ) {
+        match told {
+            Telling::No => {}
+            Telling::Done => {
+                let happening = Happening::Count(subscriptions);
+                out.push(Output::Happened(key.clone(), happening));
+            }
+            Telling::Later => {
+                if !std::mem::replace(&mut self.is_count_due, true) {
+                    out.push(Output::CountLater(key.clone()));
+                }
+            }
         }
     }
 
@@ -316,24 +401,18 @@ impl Channel {
             worker,
             ticket,
             member,
-            tell_count,
+            rules,
             ..
         } = pending.ask
         else {
             return;
         };
-        self.tell_count = tell_count;
+        self.rules = rules;
+        if self.workers.is_empty() {
+            out.push(Output::Opened(key.clone()));
+        }
         self.add(worker, member.as_ref());
-        out.push(Output::Joined {
-            channel: key.clone(),
-            worker,
-            ticket,
-            since: self.sequence,
-            members: match member {
-                Some(_) => self.present.values().cloned().collect(),
-                None => Vec::new(),
-            },
-        });
+        out.push(Output::Joined(ticket));
     }
 
     fn left(
@@ -342,20 +421,21 @@ impl Channel {
         worker: WorkerId,
         user_id: Option<Arc<str>>,
         left: &Left,
+        held: Option<Held>,
         out: &mut Vec<Output>,
     ) {
-        self.subtract(worker, user_id.as_deref());
+        self.subtract(key, worker, user_id.as_deref(), out);
         if left.sequence.is_none() {
             return;
         }
-        self.total = left.subscriptions;
         if let (true, Some(user_id)) = (left.has_member_left, user_id) {
-            let removed = Happening::MemberRemoved(user_id);
+            let removed = Happening::MemberRemoved { user_id, held };
             out.push(Output::Happened(key.clone(), removed));
         }
         if left.subscriptions == 0 {
-            out.push(Output::Happened(key.clone(), Happening::Vacated));
+            out.push(Output::Happened(key.clone(), Happening::Vacated(held)));
         }
+        self.counted(key, left.told, left.subscriptions, out);
     }
 
     /// What this node has is known to Redis again: tells the subscribers here what they have missed of the members.
@@ -363,6 +443,7 @@ impl Channel {
         &mut self,
         key: &ChannelKey,
         registered: Registered,
+        number: u64,
         out: &mut Vec<Output>,
     ) {
         self.is_registering = false;
@@ -395,32 +476,24 @@ impl Channel {
         for what in changes {
             self.tell(key, Told { sequence, what }, out);
         }
-        self.total = registered.subscriptions;
         if registered.missed > 0 {
             out.push(Output::Missed(registered.missed));
         }
-        self.happened(key, &registered, out);
+        let held = self.rules.hold.map(|wait| Held { number, wait });
+        for happening in happenings(&registered, held) {
+            out.push(Output::Happened(key.clone(), happening));
+        }
+        if key.name.is_internal() {
+            let what = What::Online(registered.kept.is_some());
+            self.tell(key, Told { sequence, what }, out);
+        } else if registered.kept.is_some() || self.cached.is_none() {
+            self.cached = registered.kept;
+        }
         if self.has_anybody() {
             self.sync(key, sequence, out);
         } else {
             // The next to join is told who is there.
             self.held.clear();
-        }
-    }
-
-    fn happened(&self, key: &ChannelKey, registered: &Registered, out: &mut Vec<Output>) {
-        let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
-        if !registered.was_occupied && registered.subscriptions > 0 {
-            tell(Happening::Occupied);
-        }
-        for user_id in &registered.went {
-            tell(Happening::MemberRemoved(user_id.as_str().into()));
-        }
-        for user_id in &registered.came {
-            tell(Happening::MemberAdded(user_id.as_str().into()));
-        }
-        if registered.was_occupied && registered.subscriptions == 0 {
-            tell(Happening::Vacated);
         }
     }
 
@@ -432,14 +505,14 @@ impl Channel {
                 ticket,
                 member,
                 members_max,
-                tell_count,
+                rules,
             } => {
                 let is_new = member
                     .as_ref()
                     .filter(|member| !self.present.contains_key(&member.user_id));
                 if is_new.is_some() && members_max > 0 && self.present.len() >= members_max as usize
                 {
-                    out.push(Output::Full { worker, ticket });
+                    out.push(Output::Full(ticket));
                     return;
                 }
                 if let Some(member) = is_new.cloned() {
@@ -450,7 +523,7 @@ impl Channel {
                     ticket,
                     member,
                     members_max,
-                    tell_count,
+                    rules,
                 };
                 self.admit(
                     key,
@@ -464,7 +537,7 @@ impl Channel {
             Ask::Leave {
                 worker, user_id, ..
             } => {
-                self.subtract(worker, user_id.as_deref());
+                self.subtract(key, worker, user_id.as_deref(), out);
                 if let Some(user_id) = user_id
                     && !self.own.contains_key(&user_id)
                 {
@@ -477,13 +550,11 @@ impl Channel {
                     self.tell_next(key, What::Event(event), out);
                 }
                 if let Some(ticket) = ticket {
-                    let subscriptions = self.workers.iter().map(|(_, count)| count).sum();
-                    out.push(Output::Published {
-                        ticket,
-                        subscriptions,
-                    });
+                    out.push(Output::Published(ticket));
                 }
             }
+            Ask::Online(is_online) => self.tell_next(key, What::Online(is_online), out),
+            Ask::Count => self.is_count_due = false,
         }
     }
 
@@ -505,12 +576,22 @@ impl Channel {
         }
     }
 
-    fn subtract(&mut self, worker: WorkerId, user_id: Option<&str>) {
+    fn subtract(
+        &mut self,
+        key: &ChannelKey,
+        worker: WorkerId,
+        user_id: Option<&str>,
+        out: &mut Vec<Output>,
+    ) {
+        let was_open = !self.workers.is_empty();
         if let Some(at) = self.workers.iter().position(|(known, _)| *known == worker) {
             self.workers[at].1 -= 1;
             if self.workers[at].1 == 0 {
                 self.workers.swap_remove(at);
             }
+        }
+        if was_open && self.workers.is_empty() {
+            out.push(Output::Closed(key.clone()));
         }
         if let Some(user_id) = user_id
             && let Some((_, connections)) = self.own.get_mut(user_id)
@@ -524,34 +605,57 @@ impl Channel {
 }
 
 impl Pending {
-    /// `list`: whether the answer to a join must name all members.
-    fn call(&self, list: bool) -> Call {
+    /// `wanted`: in the answer to a join.
+    fn call(&self, wanted: Wanted) -> Call {
         match &self.ask {
             Ask::Join {
                 member,
                 members_max,
-                tell_count,
+                rules,
                 ..
             } => Call::Join {
                 member: member.clone(),
                 members_max: *members_max,
-                tell_count: *tell_count,
-                list,
+                rules: *rules,
+                wanted,
             },
-            Ask::Leave {
-                user_id,
-                tell_count,
-                ..
-            } => Call::Leave {
+            Ask::Leave { user_id, rules, .. } => Call::Leave {
                 user_id: user_id.clone(),
-                tell_count: *tell_count,
+                rules: *rules,
+                number: self.number,
             },
             Ask::Publish { event, .. } => Call::Publish {
                 number: self.number,
                 event: event.clone(),
             },
+            Ask::Online(is_online) => Call::Online(*is_online),
+            Ask::Count => Call::Count,
         }
     }
+}
+
+/// What a registration has changed, for the webhooks.
+pub(super) fn happenings(registered: &Registered, held: Option<Held>) -> Vec<Happening> {
+    let mut happened = Vec::new();
+    if !registered.was_occupied && registered.subscriptions > 0 {
+        happened.push(Happening::Occupied {
+            is_return: registered.is_return,
+        });
+    }
+    let went = registered.went.iter();
+    happened.extend(went.map(|user_id| Happening::MemberRemoved {
+        user_id: user_id.as_str().into(),
+        held,
+    }));
+    let came = registered.came.iter();
+    happened.extend(came.map(|(user_id, is_return)| Happening::MemberAdded {
+        user_id: user_id.as_str().into(),
+        is_return: *is_return,
+    }));
+    if registered.was_occupied && registered.subscriptions == 0 {
+        happened.push(Happening::Vacated(held));
+    }
+    happened
 }
 
 /// A member as Redis keeps it: the length of the user id, the id, the user info.

@@ -1,89 +1,83 @@
-//! The connection to Redis: one server, a master that Sentinels know, or a Redis Cluster. Commands and messages share it (RESP 3).
+//! The connection to Redis: one server, a master that Sentinels know, or all masters of a Redis Cluster. Commands and messages
+//! share it (RESP 3), and it is watched: what is silent, or isn't a master any more, is lost.
+//!
+//! What a user of Redis needs to be let in and to do all that is done here, with the prefix `resound`:
+//!
+//! ```text
+//! ACL SETUSER resound on >PASSWORD resetkeys ~resound:* resetchannels &resound:* -@all +@read +@write -@scripting -@dangerous +select +evalsha +script|load +time +publish +subscribe +unsubscribe
+//! ```
+//!
+//! and on a Redis Cluster also `+spublish +ssubscribe +sunsubscribe +cluster|slots`. A user of Sentinels needs
+//! `-@all +sentinel|get-master-addr-by-name`.
 
-use std::time::Duration;
+mod backoff;
+mod failure;
+mod link;
+mod masters;
+mod pushes;
+mod sentinel;
+mod servers;
+mod slots;
 
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
-    PushKind, RedisConnectionInfo, RedisResult, Value,
-    aio::MultiplexedConnection,
-    cluster::ClusterClientBuilder,
-    cluster_async::ClusterConnection,
-    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
-};
-use tokio::sync::mpsc;
+use std::{sync::Arc, time::Duration};
+
+use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike, cmd};
 
 use super::scripts::Scripts;
-
-/// Where Redis is.
-#[derive(Clone, Debug)]
-pub enum Servers {
-    /// one URL, `redis://`, `rediss://` or `redis+unix://`
-    One(String),
-    /// URLs of Sentinels, and the name they know the master by; user, password and database are the master's
-    Sentinels {
-        urls: Vec<String>,
-        name: String,
-        master: Box<RedisConnectionInfo>,
-        is_tls: bool,
-    },
-    /// URLs of some nodes of a Redis Cluster
-    Cluster(Vec<String>),
-}
+use link::Task;
+pub use {
+    backoff::Backoff,
+    link::Link,
+    masters::Masters,
+    pushes::{INBOUND_BYTES_MAX, Inbound, Push, Pushes, Text},
+    servers::{Access, NotAServer, Password, Place, Seeds, Sentinels, Server, Servers, Tls},
+};
 
 /// How long Redis may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
+    /// for each of: finding the address of a name, connecting, TLS
     pub connect: Duration,
+    /// until the answer to a command
     pub answer: Duration,
 }
 
 /// A connection that stands; cheap to clone.
 #[derive(Clone)]
 pub enum Connection {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    One(Link),
+    Cluster(Masters),
 }
-
-/// What a connection tells without being asked.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Push {
-    Message {
-        topic: String,
-        text: String,
-    },
-    /// the connection, or one to a node of the cluster, is gone, or a slot with topics of ours has moved: messages may have been missed
-    Lost,
-}
-
-/// Takes what is pushed, up to so many.
-type Pushes = mpsc::Sender<Push>;
 
 impl Connection {
-    /// Connects, and has the scripts loaded.
+    /// Connects, and has the scripts loaded. Errors are sentences, without secrets.
     pub async fn open(
         servers: &Servers,
         patience: Patience,
-        pushes: Pushes,
+        pushes: impl Into<Pushes>,
         scripts: &Scripts,
     ) -> RedisResult<Connection> {
+        let pushes = pushes.into();
         let mut connection = match servers {
-            Servers::One(url) => one(Client::open(url.as_str())?, patience, pushes).await?,
-            Servers::Sentinels { .. } => {
-                let client = sentinels(servers)?.async_get_client().await?;
-                one(client, patience, pushes).await?
+            Servers::One(server) => Connection::One(one(server, patience, &pushes).await?),
+            Servers::Sentinels(sentinels) => {
+                Connection::One(sentinel::open(sentinels, patience, &pushes).await?)
             }
-            Servers::Cluster(urls) => {
-                let client = ClusterClientBuilder::new(urls.iter().map(String::as_str))
-                    .use_protocol(ProtocolVersion::RESP3)
-                    .connection_timeout(patience.connect)
-                    .response_timeout(patience.answer)
-                    .push_sender(move |info| take(&pushes, info))
-                    .build()?;
-                Connection::Cluster(client.get_async_connection().await?)
+            Servers::Cluster(seeds) => {
+                Connection::Cluster(Masters::open(seeds, patience, &pushes).await?)
             }
         };
-        scripts.load_into(&mut connection).await?;
-        Ok(connection)
+        if let Err(error) = scripts.load_into(&mut connection).await {
+            return Err(failure::failure(format!(
+                "Redis doesn't take the scripts: {error}"
+            )));
+        }
+        let watch = tokio::spawn(watch(connection.clone(), patience, pushes));
+        let watch = Arc::new(Task(watch));
+        Ok(match connection {
+            Connection::One(link) => Connection::One(link.watched(watch)),
+            Connection::Cluster(masters) => Connection::Cluster(masters.watched(watch)),
+        })
     }
 
     /// Whether this is a Redis Cluster, where everything of one command must be in one slot.
@@ -91,92 +85,120 @@ impl Connection {
         matches!(self, Connection::Cluster(_))
     }
 
-    /// The answers, in order, each for itself.
+    /// The answers, in order, each for itself. On a Redis Cluster each command goes to the master of its key, and those of
+    /// different masters run in no order.
+    ///
+    /// Fails as a whole if there is no answer in time, or what was asked isn't the right server any more: then it is unknown
+    /// what has been done.
     pub async fn call(&mut self, pipe: &mut Pipeline) -> RedisResult<Vec<RedisResult<Value>>> {
         pipe.ignore_errors();
-        match self {
-            Connection::One(connection) => pipe.query_async(connection).await,
-            Connection::Cluster(connection) => pipe.query_async(connection).await,
-        }
+        pipe.query_async(self).await
     }
 
     pub async fn subscribe(&mut self, topic: &str) -> RedisResult<()> {
-        match self {
-            Connection::One(connection) => connection.subscribe(topic).await,
-            Connection::Cluster(connection) => connection.ssubscribe(topic).await,
-        }
+        let command = self.listening(topic, true);
+        self.order(&command).await
     }
 
     pub async fn unsubscribe(&mut self, topic: &str) -> RedisResult<()> {
+        let command = self.listening(topic, false);
+        self.order(&command).await
+    }
+
+    /// The command by which this connection begins or stops to be told what is published to the topic, for a batch of many:
+    /// its answer says nothing, unless it is an error.
+    pub fn listening(&self, topic: &str, listens: bool) -> Cmd {
+        let mut command = cmd(match (self, listens) {
+            (Connection::One(_), true) => "SUBSCRIBE",
+            (Connection::One(_), false) => "UNSUBSCRIBE",
+            (Connection::Cluster(_), true) => "SSUBSCRIBE",
+            (Connection::Cluster(_), false) => "SUNSUBSCRIBE",
+        });
+        command.arg(topic);
+        command
+    }
+
+    async fn order(&mut self, command: &Cmd) -> RedisResult<()> {
+        self.req_packed_command(command).await?.extract_error()?;
+        Ok(())
+    }
+
+    fn inner(&mut self) -> &mut (dyn ConnectionLike + Send) {
         match self {
-            Connection::One(connection) => connection.unsubscribe(topic).await,
-            Connection::Cluster(connection) => connection.sunsubscribe(topic).await,
+            Connection::One(link) => link,
+            Connection::Cluster(masters) => masters,
         }
     }
 }
 
-async fn one(client: Client, patience: Patience, pushes: Pushes) -> RedisResult<Connection> {
-    let info = client.get_connection_info().clone();
-    let redis = info.redis_settings().clone();
-    let info = info.set_redis_settings(redis.set_protocol(ProtocolVersion::RESP3));
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(patience.connect))
-        .set_response_timeout(Some(patience.answer))
-        .set_push_sender(move |info| take(&pushes, info));
-    let connection = Client::open(info)?
-        .get_multiplexed_async_connection_with_config(&config)
-        .await?;
-    Ok(Connection::One(connection))
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        self.inner().req_packed_command(command)
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipe: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.inner().req_packed_commands(pipe, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Connection::One(link) => link.get_db(),
+            Connection::Cluster(masters) => masters.get_db(),
+        }
+    }
 }
 
-fn sentinels(servers: &Servers) -> RedisResult<SentinelClient> {
-    let Servers::Sentinels {
-        urls,
-        name,
-        master,
-        is_tls,
-    } = servers
-    else {
-        return Err((redis::ErrorKind::InvalidClientConfig, "no Sentinels").into());
+async fn one(server: &Server, patience: Patience, pushes: &Pushes) -> RedisResult<Link> {
+    let Server { place, access } = server;
+    let mut link = Link::open(place, access, patience, Some(pushes.clone())).await?;
+    let hello = link.hello().await?;
+    let wrong = match hello.mode.as_str() {
+        "cluster" => "is part of a Redis Cluster: say so in the settings",
+        "sentinel" => "is a Sentinel, not Redis itself: say so in the settings",
+        _ if !hello.is_master => "is a replica, which takes no changes: name its master",
+        _ => return Ok(link),
     };
-    let addresses = urls
-        .iter()
-        .map(|url| Ok(url.as_str().into_connection_info()?.addr().clone()));
-    let addresses = addresses.collect::<RedisResult<Vec<_>>>()?;
-    let mut builder =
-        SentinelClientBuilder::new(addresses, name.clone(), SentinelServerType::Master)?;
-    if let Some(username) = master.username() {
-        builder = builder.set_client_to_redis_username(username);
-    }
-    if let Some(password) = master.password() {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if *is_tls {
-        builder = builder.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
-    }
-    builder.set_client_to_redis_db(master.db()).build()
+    Err(failure::failure(format!("what listens at {place} {wrong}")))
 }
 
-/// Called by the connection's own task, which must not wait.
-fn take(pushes: &Pushes, info: PushInfo) -> Result<(), ()> {
-    let push = match info.kind {
-        PushKind::Message | PushKind::SMessage => match &info.data[..] {
-            [Value::BulkString(topic), Value::BulkString(text)] => {
-                match (
-                    String::from_utf8(topic.clone()),
-                    String::from_utf8(text.clone()),
-                ) {
-                    (Ok(topic), Ok(text)) => Push::Message { topic, text },
-                    // Whoever wrote that isn't one of us.
-                    _ => return Ok(()),
-                }
-            }
-            _ => return Ok(()),
-        },
-        PushKind::Disconnection | PushKind::SUnsubscribe => Push::Lost,
-        _ => return Ok(()),
+/// Looks at each server again and again: one that is silent would otherwise be noticed only by whoever asks it something, and
+/// one that was made a replica goes on to tell of messages, but of none that anybody else sees.
+async fn watch(mut connection: Connection, patience: Patience, pushes: Pushes) {
+    let pause = (patience.answer / 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
+    for round in 0_usize.. {
+        tokio::time::sleep(pause).await;
+        if let Err(error) = look(&mut connection, round).await {
+            tracing::info!("the connection to Redis is given up: {error}");
+            return pushes.lose();
+        }
+    }
+}
+
+async fn look(connection: &mut Connection, round: usize) -> RedisResult<()> {
+    let links = match connection {
+        Connection::One(link) => std::slice::from_mut(link),
+        Connection::Cluster(masters) => masters.links(),
     };
-    // A receiver that has gone has another connection; one that is behind finds out by the numbers that are missing.
-    let _ = pushes.try_send(push);
+    let looks = links.iter_mut().map(async |link| match link.hello().await {
+        Ok(hello) if !hello.is_master => Err(failure::failure(format!(
+            "{} isn't a master any more",
+            link.place()
+        ))),
+        other => other.map(drop),
+    });
+    futures_util::future::try_join_all(looks).await?;
+    if let Connection::Cluster(masters) = connection
+        && !masters.is_map_true(round).await?
+    {
+        return Err(failure::failure("slots of the Redis Cluster have moved"));
+    }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,10 +7,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
     channel::{Channel, Pending, Phase, Told, What},
+    rules::Rules,
     scripts::{Joined, Left, Published, Registered},
 };
 use crate::{
@@ -53,26 +55,66 @@ pub enum Ask {
         member: Option<Arc<Member>>,
         /// 0 = no limit
         members_max: u32,
-        tell_count: bool,
+        rules: Rules,
     },
     Leave {
         worker: WorkerId,
         user_id: Option<Arc<str>>,
-        tell_count: bool,
+        rules: Rules,
     },
     Publish {
         ticket: Option<Ticket>,
         event: Arc<Event>,
     },
+    /// on the channel of those who watch a user: whether he is there
+    Online(bool),
+    /// tell how many subscriptions there are, which was put off
+    Count,
 }
 
 /// An event on its way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Event {
-    pub frame: Frame,
+    pub body: Body,
+    /// the connection that must not get it
     pub except: Option<SocketId>,
-    /// what a cache channel keeps, and for how many milliseconds
-    pub kept: Option<(String, u64)>,
+    /// how long a cache channel keeps it
+    pub cached_for: Option<Duration>,
+    /// when it came to this node
+    pub published: Instant,
+}
+
+/// What an event does.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Body {
+    /// is given to the subscribers
+    Frame(Frame),
+    /// closes the subscribers
+    Close,
+}
+
+/// What a cache channel has, and until when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub frame: Frame,
+    pub until: Instant,
+}
+
+/// Names the news that somebody left or that a channel was vacated, which wait for a return: the number is this process's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub number: u64,
+    pub wait: Duration,
+}
+
+/// What the answer to a join must name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    Nothing,
+    /// the cached event
+    Cached,
+    /// the cached event and all members
+    All,
 }
 
 /// What is asked of Redis.
@@ -81,13 +123,14 @@ pub enum Call {
     Join {
         member: Option<Arc<Member>>,
         members_max: u32,
-        tell_count: bool,
-        /// whether the answer must name all members
-        list: bool,
+        rules: Rules,
+        wanted: Wanted,
     },
     Leave {
         user_id: Option<Arc<str>>,
-        tell_count: bool,
+        rules: Rules,
+        /// of the news
+        number: u64,
     },
     Publish {
         /// counts this node's events on the channel
@@ -98,8 +141,12 @@ pub enum Call {
         subscriptions: u32,
         seen: u64,
         members: Vec<(Arc<Member>, u32)>,
-        tell_count: bool,
+        rules: Rules,
+        /// of the news
+        number: u64,
     },
+    Online(bool),
+    Count,
 }
 
 /// What Redis answers.
@@ -136,24 +183,18 @@ pub enum Output {
         position: u64,
         what: What,
     },
-    /// a join was answered: what is told from this position on is for the joiner
-    Joined {
-        channel: ChannelKey,
-        worker: WorkerId,
-        ticket: Ticket,
-        since: u64,
-        members: Vec<Arc<Member>>,
-    },
+    /// a join was answered: what is told after [`View::sequence`] is for the joiner
+    Joined(Ticket),
     /// a join was refused: the channel has as many members as it may
-    Full {
-        worker: WorkerId,
-        ticket: Ticket,
-    },
+    Full(Ticket),
     /// an event was taken
-    Published {
-        ticket: Ticket,
-        subscriptions: u32,
-    },
+    Published(Ticket),
+    /// the first subscriber on this node has come
+    Opened(ChannelKey),
+    /// the last one has gone
+    Closed(ChannelKey),
+    /// the channel is large: its number is to be told some seconds later ([`Ask::Count`])
+    CountLater(ChannelKey),
     /// something happened in the cluster that this node alone tells the webhooks
     Happened(ChannelKey, Happening),
     /// events of other nodes were missed
@@ -165,15 +206,27 @@ pub enum Output {
 /// What webhooks tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    Occupied,
-    Vacated,
-    MemberAdded(Arc<str>),
-    MemberRemoved(Arc<str>),
+    /// `is_return`: the news that it was vacated were held, and are cancelled by this
+    Occupied {
+        is_return: bool,
+    },
+    Vacated(Option<Held>),
+    MemberAdded {
+        user_id: Arc<str>,
+        /// as above
+        is_return: bool,
+    },
+    MemberRemoved {
+        user_id: Arc<str>,
+        held: Option<Held>,
+    },
+    /// of subscriptions in the whole cluster
+    Count(u32),
 }
 
 /// An event that waits for Redis to be back.
 #[derive(Debug)]
-struct Kept {
+struct Late {
     channel: ChannelKey,
     number: u64,
     event: Arc<Event>,
@@ -186,7 +239,7 @@ pub struct Core {
     is_up: bool,
     channels: HashMap<ChannelKey, Channel>,
     /// events for other nodes, in order, while Redis is away
-    backlog: VecDeque<Kept>,
+    backlog: VecDeque<Late>,
     backlog_bytes: usize,
     backlog_bytes_max: usize,
     /// events that did not fit
@@ -214,24 +267,43 @@ impl Core {
         &self.origin
     }
 
-    /// Whether anything is known of the channel.
-    pub fn knows(&self, channel: &ChannelKey) -> bool {
-        self.channels.contains_key(channel)
-    }
-
+    #[cfg(test)]
     pub fn is_up(&self) -> bool {
         self.is_up
     }
 
-    /// Events that wait for Redis, and those that were dropped since the start because too many did.
-    pub fn backlog(&self) -> (usize, u64) {
-        (self.backlog.len(), self.dropped)
+    /// Events that wait for Redis, their bytes, and the number of those that were dropped since the start.
+    pub fn backlog(&self) -> (usize, usize, u64) {
+        (self.backlog.len(), self.backlog_bytes, self.dropped)
+    }
+
+    /// Lets go of events that have waited since before this.
+    pub fn expire_backlog(&mut self, before: Instant) {
+        while let Some(oldest) = self.backlog.front()
+            && oldest.event.published < before
+        {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.backlog.pop_front() {
+            self.backlog_bytes -= oldest.event.bytes();
+            self.dropped += 1;
+        }
     }
 
     /// The channel as the subscribers here know it; `None` without any.
-    pub fn present(&self, channel: &ChannelKey) -> Option<Vec<Arc<str>>> {
+    pub fn view(&self, channel: &ChannelKey) -> Option<View<'_>> {
         let channel = self.channels.get(channel)?;
-        (!channel.workers.is_empty()).then(|| channel.present.keys().cloned().collect())
+        (!channel.workers.is_empty()).then(|| channel.view())
+    }
+
+    /// The channels that have subscribers here.
+    pub fn channels(&self) -> impl Iterator<Item = (&ChannelKey, View<'_>)> {
+        let channels = self.channels.iter();
+        let occupied = channels.filter(|(_, channel)| !channel.workers.is_empty());
+        occupied.map(|(key, channel)| (key, channel.view()))
     }
 
     /// Nothing is on its way or waits.
@@ -271,17 +343,20 @@ impl Core {
 
     fn number(&mut self, ask: Ask) -> Pending {
         let number = match ask {
-            Ask::Publish { .. } => {
-                self.number += 1;
-                self.number
-            }
+            Ask::Publish { .. } | Ask::Leave { .. } => self.next_number(),
             _ => 0,
         };
         Pending { ask, number }
     }
 
+    fn next_number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
     /// Puts to Redis what waits, if it is its turn.
     fn pump(&mut self, key: &ChannelKey, out: &mut Vec<Output>) {
+        let number = self.number + 1;
         let Some(channel) = self.channels.get_mut(key) else {
             return;
         };
@@ -302,6 +377,7 @@ impl Core {
             Phase::Subscribing => return,
             Phase::Apart if wants_messages => {
                 channel.phase = Phase::Subscribing;
+                channel.is_noted = true;
                 out.push(Output::Subscribe(key.clone()));
                 return;
             }
@@ -310,10 +386,15 @@ impl Core {
         if channel.is_to_register {
             channel.is_registering = true;
             channel.is_synced = false;
-            out.push(Output::Call(key.clone(), vec![channel.registration()]));
+            out.push(Output::Call(
+                key.clone(),
+                vec![channel.registration(number)],
+            ));
+            channel.registration_number = number;
+            self.number = number;
             return;
         }
-        let calls = channel.next_calls(CALLS_MAX);
+        let calls = channel.next_calls(CALLS_MAX, has_cached(key));
         if calls.is_empty() {
             self.drop_if_idle(key, out);
         } else {
@@ -326,7 +407,8 @@ impl Core {
             && channel.is_quiet()
             && channel.workers.is_empty()
         {
-            if channel.phase != Phase::Apart {
+            // Also if the connection is another one by now: what was written down of the topic is still there.
+            if channel.is_noted {
                 out.push(Output::Unsubscribe(key.clone()));
             }
             self.channels.remove(key);
@@ -341,7 +423,8 @@ impl Core {
         let mut answers = answers.into_iter();
         if channel.is_registering {
             if let Some(Answer::Registered(registered)) = answers.next() {
-                channel.registered(key, registered, out);
+                let number = channel.registration_number;
+                channel.registered(key, registered, number, out);
             }
         } else {
             for pending in std::mem::take(&mut channel.on_way) {
@@ -397,27 +480,24 @@ impl Core {
             return;
         };
         if let Ask::Publish { event, .. } = &pending.ask {
-            let kept = Kept {
+            let late = Late {
                 channel: key.clone(),
                 number: pending.number,
                 event: event.clone(),
             };
             channel.alone(key, pending, out);
-            self.keep(kept);
+            self.keep(late);
         } else {
             channel.is_to_register = true;
             channel.alone(key, pending, out);
         }
     }
 
-    fn keep(&mut self, kept: Kept) {
-        self.backlog_bytes += kept.event.bytes();
-        self.backlog.push_back(kept);
-        while self.backlog_bytes > self.backlog_bytes_max
-            && let Some(oldest) = self.backlog.pop_front()
-        {
-            self.backlog_bytes -= oldest.event.bytes();
-            self.dropped += 1;
+    fn keep(&mut self, late: Late) {
+        self.backlog_bytes += late.event.bytes();
+        self.backlog.push_back(late);
+        while self.backlog_bytes > self.backlog_bytes_max && !self.backlog.is_empty() {
+            self.drop_oldest();
         }
     }
 
@@ -428,14 +508,14 @@ impl Core {
         }
         self.is_up = true;
         self.backlog_bytes = 0;
-        for kept in std::mem::take(&mut self.backlog) {
-            let channel = self.channels.entry(kept.channel).or_default();
+        for late in std::mem::take(&mut self.backlog) {
+            let channel = self.channels.entry(late.channel).or_default();
             channel.waiting.push_back(Pending {
                 ask: Ask::Publish {
                     ticket: None,
-                    event: kept.event,
+                    event: late.event,
                 },
-                number: kept.number,
+                number: late.number,
             });
         }
         let mut keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();
@@ -446,14 +526,57 @@ impl Core {
     }
 }
 
+/// Whether something is kept for whoever joins the channel.
+fn has_cached(key: &ChannelKey) -> bool {
+    key.name.kind().is_cache() || key.name.is_internal()
+}
+
+/// A channel as the subscribers here know it.
+pub struct View<'a> {
+    pub members: &'a HashMap<Arc<str>, Arc<Member>>,
+    /// the event of a cache channel; look at its time
+    pub cached: Option<&'a Kept>,
+    /// of a watched user
+    pub is_online: bool,
+    /// everything up to here has been told
+    pub sequence: u64,
+    /// on this node
+    pub subscriptions: u32,
+}
+
 impl Event {
-    /// The text of the frame, as other nodes get it.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(self.frame.payload()).into_owned()
+    /// One that closes the subscribers.
+    pub fn close() -> Event {
+        Event {
+            body: Body::Close,
+            except: None,
+            cached_for: None,
+            published: Instant::now(),
+        }
+    }
+
+    /// The payload of the frame, as other nodes get it.
+    pub fn payload(&self) -> &[u8] {
+        match &self.body {
+            Body::Frame(frame) => frame.payload(),
+            Body::Close => &[],
+        }
+    }
+
+    /// What a cache channel has by this event.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        let Body::Frame(frame) = &self.body else {
+            return None;
+        };
+        Some(Kept {
+            frame: frame.clone(),
+            until: self.published + self.cached_for?,
+        })
     }
 
     fn bytes(&self) -> usize {
-        let kept = self.kept.as_ref().map_or(0, |(text, _)| text.len());
-        self.frame.as_bytes().len() + kept
+        // what is kept beside the frame
+        const FIXED: usize = 256;
+        FIXED + self.payload().len()
     }
 }

@@ -19,8 +19,12 @@ pub struct ChannelKeys {
     pub connections: String,
     /// hash: member by user id
     pub members: String,
-    /// the last event of a cache channel
+    /// the last event of a cache channel; of those who watch a user: there while he is online
     pub cached: String,
+    /// hash: who left (`-USER`), or that the channel was vacated (`.`), by the news of it that waits for a return
+    pub held: String,
+    /// there while a cache miss was told not long ago
+    pub missed: String,
 }
 
 impl Keys {
@@ -37,6 +41,8 @@ impl Keys {
             connections: format!("{topic}:connections"),
             members: format!("{topic}:members"),
             cached: format!("{topic}:cached"),
+            held: format!("{topic}:held"),
+            missed: format!("{topic}:missed"),
             topic,
         }
     }
@@ -52,19 +58,24 @@ impl Keys {
         format!("{}:channels:{app_id}", self.prefix)
     }
 
+    /// Hash: open connections of an app on each node.
+    pub fn connections_of(&self, app_id: &str) -> String {
+        format!("{}:connections:{app_id}", self.prefix)
+    }
+
+    /// Hash: what every node says of itself. In one slot with [`Keys::nodes`].
+    pub fn loads(&self) -> String {
+        format!("{}:{{nodes}}:loads", self.prefix)
+    }
+
     /// Set: the channels a node has subscribers of, for whoever cleans up after it.
     pub fn channels_on(&self, node: &str) -> String {
         format!("{}:node:{node}:channels", self.prefix)
     }
 
-    /// Hash with a time to live: what a node says of itself.
-    pub fn node(&self, node: &str) -> String {
-        format!("{}:node:{node}", self.prefix)
-    }
-
     /// Sorted set: every node by the time of its last sign of life.
     pub fn nodes(&self) -> String {
-        format!("{}:nodes", self.prefix)
+        format!("{}:{{nodes}}", self.prefix)
     }
 }
 

@@ -7,8 +7,8 @@ use std::{
 
 use super::{
     channel::{What, member_text},
-    core::{Answer, Call},
-    scripts::{Joined, Left, Published, Registered},
+    core::{Answer, Call, Wanted},
+    scripts::{Joined, Left, Published, Registered, Telling},
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 
@@ -49,8 +49,9 @@ impl Redis {
         self.clock += 10;
         let mut told = Told::new();
         let answer = match call {
-            Call::Join { member, list, .. } => {
-                self.join(key, node, member.as_deref(), *list, &mut told)
+            Call::Join { member, wanted, .. } => {
+                let list = *wanted == Wanted::All;
+                self.join(key, node, member.as_deref(), list, &mut told)
             }
             Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
             Call::Publish { number, event } => {
@@ -77,6 +78,9 @@ impl Redis {
                 let members: Vec<(&Member, u32)> =
                     members.iter().map(|(m, count)| (&**m, *count)).collect();
                 self.register(key, node, *subscriptions, *seen, &members, &mut told)
+            }
+            Call::Online(_) | Call::Count => {
+                unreachable!("the model knows nothing of watchers and large channels")
             }
         };
         (answer, told)
@@ -114,6 +118,10 @@ impl Redis {
             sequence: state.sequence,
             subscriptions: state.total,
             is_new_member,
+            told: Telling::No,
+            is_return: false,
+            is_members_return: false,
+            kept: None,
             members: match list {
                 true => state.members.values().cloned().collect(),
                 false => Vec::new(),
@@ -132,6 +140,7 @@ impl Redis {
             sequence: None,
             subscriptions: 0,
             has_member_left: false,
+            told: Telling::No,
         });
         let Some(state) = self.channels.get_mut(key) else {
             return nothing;
@@ -164,6 +173,7 @@ impl Redis {
             sequence: Some(state.sequence),
             subscriptions: state.total,
             has_member_left,
+            told: Telling::No,
         };
         if state.total == 0 {
             self.channels.remove(key);
@@ -191,6 +201,8 @@ impl Redis {
             came: Vec::new(),
             went: Vec::new(),
             members: Vec::new(),
+            kept: None,
+            is_return: false,
         };
         if subscriptions == 0 && had == 0 {
             return Answer::Registered(registered);
@@ -229,7 +241,7 @@ impl Redis {
                 state.sequence += 1;
                 let added = What::MemberAdded(Arc::new((*member).clone()));
                 told.push((state.sequence, added, 0));
-                registered.came.push(user);
+                registered.came.push((user, false));
             }
         }
         state.total = state.total - had + subscriptions;

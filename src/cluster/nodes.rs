@@ -1,16 +1,24 @@
 //! Which nodes there are, what they have, and what becomes of what a dead one had.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
-use redis::{Pipeline, RedisResult, Script, cmd};
+use redis::{FromRedisValue, Pipeline, RedisResult, Script};
 
 use super::{
+    calls::with_news,
     connection::Connection,
     driver::channel_name,
     keys::Keys,
-    scripts::{Holding, Scripts},
+    rules::Rules,
+    scripts::{At, Holding, Registered, Scripts},
 };
 use crate::protocol::channel::ChannelName;
+
+/// Channels of a dead node that are taken from it at once.
+const SWEEP_BATCH: usize = 256;
 
 /// Signs of life that may be missing.
 const BEATS: u32 = 3;
@@ -22,6 +30,8 @@ static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scrip
 pub struct Beat {
     /// the others have taken this node for dead
     pub was_forgotten: bool,
+    /// nodes that give signs of life, this one included
+    pub alive: usize,
     pub dead: Vec<String>,
 }
 
@@ -37,10 +47,15 @@ pub async fn beat(
     node: &str,
     heartbeat: Duration,
     is_first: bool,
+    load: &str,
 ) -> RedisResult<Beat> {
     let dead_after_ms = u64::try_from((heartbeat * BEATS).as_millis()).unwrap_or(u64::MAX);
     let mut call = BEAT.key(keys.nodes());
-    call.arg(node).arg(dead_after_ms).arg(u8::from(is_first));
+    call.key(keys.loads());
+    call.arg(node)
+        .arg(dead_after_ms)
+        .arg(u8::from(is_first))
+        .arg(load);
     let answer: Vec<String> = match connection {
         Connection::One(connection) => call.invoke_async(connection).await?,
         Connection::Cluster(connection) => call.invoke_async(connection).await?,
@@ -48,6 +63,7 @@ pub async fn beat(
     let mut answer = answer.into_iter();
     Ok(Beat {
         was_forgotten: answer.next().as_deref() == Some("1"),
+        alive: answer.next().and_then(|n| n.parse().ok()).unwrap_or(1),
         dead: answer.collect(),
     })
 }
@@ -57,72 +73,189 @@ fn index_entry(channel: &ChannelName, node: &str) -> String {
     format!("{}\0{node}", channel.as_str())
 }
 
-/// Writes down that this node has subscribers of a channel and listens to it; or has none any more, and stops.
-pub async fn note_channel(
+/// A channel that this node begins or ceases to listen to.
+pub struct Topic<'a> {
+    pub app_id: &'a str,
+    pub channel: &'a ChannelName,
+    pub topic: &'a str,
+}
+
+/// Writes down that this node has subscribers of these channels, and listens to them.
+pub async fn listen(
     connection: &mut Connection,
     keys: &Keys,
     node: &str,
-    app_id: &str,
-    channel: &ChannelName,
-    topic: &str,
-    listens: bool,
+    topics: &[Topic<'_>],
 ) -> RedisResult<()> {
-    let entry = index_entry(channel, node);
-    let (on_node, of_app) = (keys.channels_on(node), keys.channels_of(app_id));
-    if listens {
-        run(connection, "SADD", &[&on_node, topic]).await?;
-        run(connection, "ZADD", &[&of_app, "0", &entry]).await?;
-        return connection.subscribe(topic).await;
+    let mut pipe = Pipeline::new();
+    for topic in topics {
+        let entry = index_entry(topic.channel, node);
+        pipe.cmd("SADD")
+            .arg(keys.channels_on(node))
+            .arg(topic.topic);
+        pipe.cmd("ZADD")
+            .arg(keys.channels_of(topic.app_id))
+            .arg(0)
+            .arg(entry);
+        pipe.add_command(connection.listening(topic.topic, true));
     }
-    connection.unsubscribe(topic).await?;
-    run(connection, "ZREM", &[&of_app, &entry]).await?;
-    run(connection, "SREM", &[&on_node, topic]).await
+    all(connection, &mut pipe).await
 }
 
-async fn run(connection: &mut Connection, name: &str, arguments: &[&str]) -> RedisResult<()> {
-    let mut command = cmd(name);
-    command.arg(arguments);
-    match connection {
-        Connection::One(connection) => command.query_async(connection).await,
-        Connection::Cluster(connection) => command.query_async(connection).await,
+/// The counterpart of [`listen`].
+pub async fn stop_listening(
+    connection: &mut Connection,
+    keys: &Keys,
+    node: &str,
+    topics: &[Topic<'_>],
+) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    for topic in topics {
+        let entry = index_entry(topic.channel, node);
+        pipe.add_command(connection.listening(topic.topic, false));
+        pipe.cmd("ZREM")
+            .arg(keys.channels_of(topic.app_id))
+            .arg(entry);
+        pipe.cmd("SREM")
+            .arg(keys.channels_on(node))
+            .arg(topic.topic);
     }
+    all(connection, &mut pipe).await
 }
 
-/// Takes away all that a node has. Whoever does it twice does nothing the second time.
+async fn all(connection: &mut Connection, pipe: &mut Pipeline) -> RedisResult<()> {
+    if pipe.is_empty() {
+        return Ok(());
+    }
+    for answer in connection.call(pipe).await? {
+        answer?;
+    }
+    Ok(())
+}
+
+/// The answer to a batch of one command.
+pub async fn one<T: FromRedisValue>(
+    connection: &mut Connection,
+    pipe: &mut Pipeline,
+) -> RedisResult<T> {
+    let answer = connection.call(pipe).await?.pop();
+    let missing = || redis::RedisError::from((redis::ErrorKind::UnexpectedReturnType, "no answer"));
+    Ok(T::from_redis_value(answer.ok_or_else(missing)??)?)
+}
+
+/// Writes down how many connections of some apps this node has.
+pub async fn note_connections(
+    connection: &mut Connection,
+    keys: &Keys,
+    node: &str,
+    counts: &[(Arc<str>, usize)],
+) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    for (app_id, count) in counts {
+        let key = keys.connections_of(app_id);
+        match count {
+            0 => pipe.cmd("HDEL").arg(key).arg(node),
+            count => pipe.cmd("HSET").arg(key).arg(node).arg(*count),
+        };
+    }
+    all(connection, &mut pipe).await
+}
+
+/// What somebody had who is gone, and what follows for whoever it had it with.
+pub struct Swept {
+    pub app_id: String,
+    pub channel: ChannelName,
+    pub registered: Registered,
+    /// of the news
+    pub number: u64,
+}
+
+/// What a sweep is given.
+pub struct Sweep<'a> {
+    pub keys: &'a Keys,
+    pub scripts: &'a Scripts,
+    /// names the news of who leaves by it
+    pub origin: &'a str,
+    /// ids of apps that may have connections
+    pub apps: &'a [Arc<str>],
+    pub rules: &'a (dyn Fn(&str, &ChannelName) -> Rules + Send + Sync),
+}
+
+/// Takes away all that a node has, on the channels that are written down and on these topics. Whoever does it twice does nothing the second time.
 pub async fn sweep(
     connection: &mut Connection,
-    keys: &Keys,
-    scripts: &Scripts,
+    sweep: &Sweep<'_>,
     node: &str,
-) -> RedisResult<()> {
-    let on_node = keys.channels_on(node);
-    let mut list = cmd("SMEMBERS");
-    list.arg(&on_node);
-    let topics: Vec<String> = match connection {
-        Connection::One(connection) => list.query_async(connection).await?,
-        Connection::Cluster(connection) => list.query_async(connection).await?,
-    };
-    for topic in &topics {
+    more: &[String],
+) -> RedisResult<Vec<Swept>> {
+    let keys = sweep.keys;
+    let mut pipe = Pipeline::new();
+    pipe.cmd("SMEMBERS").arg(keys.channels_on(node));
+    let mut topics: Vec<String> = one(connection, &mut pipe).await?;
+    topics.extend_from_slice(more);
+    let mut swept = Vec::new();
+    for batch in topics.chunks(SWEEP_BATCH) {
+        swept.extend(sweep_channels(connection, sweep, node, batch).await?);
+    }
+    let mut pipe = Pipeline::new();
+    for app_id in sweep.apps {
+        pipe.cmd("HDEL").arg(keys.connections_of(app_id)).arg(node);
+    }
+    pipe.cmd("DEL").arg(keys.channels_on(node));
+    pipe.cmd("HDEL").arg(keys.loads()).arg(node);
+    pipe.cmd("ZREM").arg(keys.nodes()).arg(node);
+    all(connection, &mut pipe).await?;
+    Ok(swept)
+}
+
+async fn sweep_channels(
+    connection: &mut Connection,
+    sweep: &Sweep<'_>,
+    node: &str,
+    topics: &[String],
+) -> RedisResult<Vec<Swept>> {
+    let keys = sweep.keys;
+    let mut pipe = Pipeline::new();
+    let mut channels = Vec::new();
+    for topic in topics {
         let named = keys.parse_topic(topic);
         let Some((app_id, channel)) =
             named.and_then(|(app_id, name)| Some((app_id, channel_name(name)?)))
         else {
             continue;
         };
+        let names = keys.channel(app_id, &channel);
+        let at = At { keys: &names, node };
+        let rules = (sweep.rules)(app_id, &channel);
+        let number = rand::random();
         let nothing = Holding {
             subscriptions: 0,
             seen: 0,
             members: &[],
         };
-        let mut pipe = Pipeline::new();
-        let names = keys.channel(app_id, &channel);
-        scripts.register(&mut pipe, &names, node, nothing, true);
-        for answer in connection.call(&mut pipe).await? {
-            answer?;
-        }
-        let entry = index_entry(&channel, node);
-        run(connection, "ZREM", &[&keys.channels_of(app_id), &entry]).await?;
+        with_news(sweep.origin, number, rules.hold, |news| {
+            let scripts = sweep.scripts;
+            scripts.register(&mut pipe, at, nothing, rules.tell_count, news);
+        });
+        pipe.cmd("ZREM")
+            .arg(keys.channels_of(app_id))
+            .arg(index_entry(&channel, node));
+        channels.push((app_id, channel, number));
     }
-    run(connection, "DEL", &[&on_node]).await?;
-    run(connection, "ZREM", &[&keys.nodes(), node]).await
+    if channels.is_empty() {
+        return Ok(Vec::new());
+    }
+    let answers = connection.call(&mut pipe).await?;
+    let mut answers = answers.into_iter().step_by(2);
+    let mut swept = Vec::with_capacity(channels.len());
+    for (app_id, channel, number) in channels {
+        let Some(answer) = answers.next() else { break };
+        swept.push(Swept {
+            app_id: app_id.to_owned(),
+            channel,
+            registered: Registered::from_value(&answer?)?,
+            number,
+        });
+    }
+    Ok(swept)
 }

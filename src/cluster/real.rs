@@ -2,8 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::{SocketAddr, TcpListener, TcpStream},
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -13,72 +11,23 @@ use redis::Pipeline;
 use tokio::sync::mpsc;
 
 use super::{
-    channel::{What, parse_member},
+    calls::{Caller, add, answer},
+    channel::What,
     connection::{Connection, Patience, Push, Servers},
-    core::{Answer, Ask, Call, Event, Happening, Ticket},
-    driver::{ClusterSettings, Driver, Node, Request, add, answer},
+    core::{Answer, Ask, Body, Call, Core, Event, Happening, Ticket, Wanted},
+    driver::{ClusterSettings, Driver, Node, Request, Rulebook, understand},
     keys::{ChannelKeys, Keys},
     model::{Redis as Model, Told},
-    scripts::{Joined, Left, Published, Registered, Scripts},
-    wire::{Kind, Message},
+    rules::Rules,
+    scripts::{Joined, Left, Published, Registered, Scripts, Telling},
+    testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
+    wire::Unreadable,
 };
 use crate::{
     frame::Frame,
     hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},
 };
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A server of one's own, killed when dropped.
-struct RedisServer {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl RedisServer {
-    /// Another process may take the free port first: then another one is tried.
-    fn start() -> RedisServer {
-        let started = (0..5).find_map(|_| RedisServer::try_start());
-        started.expect("redis-server, of Debian's package of that name")
-    }
-
-    fn try_start() -> Option<RedisServer> {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = listener.local_addr().expect("its address");
-        drop(listener);
-        let port = address.port().to_string();
-        let mut process = Command::new("redis-server")
-            .args(["--port", &port, "--bind", "127.0.0.1"])
-            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(address).is_err() {
-            if process.try_wait().ok()?.is_some() {
-                return None;
-            }
-            assert!(Instant::now() < deadline, "redis-server doesn't listen");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // One that somebody else started there would answer too.
-        std::thread::sleep(Duration::from_millis(20));
-        match process.try_wait() {
-            Ok(None) => Some(RedisServer { process, address }),
-            _ => None,
-        }
-    }
-}
-
-impl Drop for RedisServer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// What the scripts answer to the same calls, and what they tell whoever listens.
 struct Real {
@@ -92,7 +41,7 @@ impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
         let scripts = Scripts::new(false);
-        let servers = Servers::One(format!("redis://{}", server.address));
+        let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
             answer: PATIENCE,
@@ -113,7 +62,8 @@ impl Real {
     async fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> Answer {
         let names = self.names(key);
         let mut pipe = Pipeline::new();
-        add(&self.scripts, &mut pipe, &names, node, node, call);
+        let caller = Caller { node, origin: node };
+        add(&self.scripts, &mut pipe, &names, caller, call);
         let mut answers = self.connection.call(&mut pipe).await.expect("answers");
         let value = answers
             .remove(0)
@@ -126,34 +76,12 @@ impl Real {
         let push = tokio::time::timeout(PATIENCE, self.pushes.recv()).await;
         match push.expect("a message").expect("a connection") {
             Push::Message { text, .. } => {
-                let message = Message::parse(&text).unwrap_or_else(|e| panic!("{text}: {e}"));
-                understood(&message)
+                let message = understand(&text).unwrap_or_else(|e| panic!("{}: {e}", &*text));
+                (message.sequence, message.what, message.number)
             }
             Push::Lost => panic!("the connection is lost"),
         }
     }
-}
-
-fn understood(message: &Message<'_>) -> (u64, What, u64) {
-    let (what, number) = match &message.kind {
-        Kind::Event {
-            number,
-            except,
-            frame,
-        } => {
-            let event = Event {
-                frame: Frame::text(frame),
-                except: *except,
-                kept: None,
-            };
-            (What::Event(Arc::new(event)), *number)
-        }
-        Kind::MemberAdded(text) => (What::MemberAdded(parse_member(text).expect("a member")), 0),
-        Kind::MemberRemoved(id) => (What::MemberRemoved((*id).into()), 0),
-        Kind::Count(count) => (What::Count(*count), 0),
-        Kind::Nothing => (What::Nothing, 0),
-    };
-    (message.sequence, what, number)
 }
 
 /// Sequences begin with the time: those of the model are moved to where the real ones are.
@@ -165,12 +93,17 @@ fn moved(answer: Answer, by: i128) -> Answer {
             subscriptions,
             is_new_member,
             mut members,
+            ..
         }) => {
             members.sort();
             Answer::Joined(Joined::Yes {
                 sequence: shift(sequence),
                 subscriptions,
                 is_new_member,
+                told: Telling::No,
+                is_return: false,
+                is_members_return: false,
+                kept: None,
                 members,
             })
         }
@@ -214,6 +147,22 @@ fn key() -> ChannelKey {
     }
 }
 
+fn event(text: &str) -> Arc<Event> {
+    Arc::new(Event {
+        body: Body::Frame(Frame::text(text)),
+        except: None,
+        cached_for: None,
+        published: Instant::now(),
+    })
+}
+
+fn text(what: &What) -> String {
+    match what {
+        What::Event(event) => format!("{:?}", event.body),
+        what => format!("{what:?}"),
+    }
+}
+
 fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, node: usize) -> Call {
     let user: u32 = random.random_range(0..3);
     let member = |user: u32| {
@@ -229,15 +178,19 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
             Call::Join {
                 member: Some(member(user)),
                 members_max: 0,
-                tell_count: false,
-                list: random.random_bool(0.5),
+                rules: Rules::default(),
+                wanted: match random.random_bool(0.5) {
+                    true => Wanted::All,
+                    false => Wanted::Nothing,
+                },
             }
         }
         4..7 if *count > 0 => {
             *count -= 1;
             Call::Leave {
                 user_id: Some(member(user).user_id.clone()),
-                tell_count: false,
+                rules: Rules::default(),
+                number: 0,
             }
         }
         7 => {
@@ -255,16 +208,13 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
                 subscriptions,
                 seen: 0,
                 members,
-                tell_count: false,
+                rules: Rules::default(),
+                number: 0,
             }
         }
         _ => Call::Publish {
             number: 1,
-            event: Arc::new(Event {
-                frame: Frame::text("{}"),
-                except: None,
-                kept: None,
-            }),
+            event: event("{}"),
         },
     }
 }
@@ -302,8 +252,8 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         for (sequence, what, number) in told {
             let (real_sequence, real_what, real_number) = real.told().await;
             assert_eq!(i128::from(real_sequence), i128::from(sequence) + by);
-            expected.push((format!("{what:?}"), number));
-            found.push((format!("{real_what:?}"), real_number));
+            expected.push((text(&what), number));
+            found.push((text(&real_what), real_number));
         }
         // members that go together go in no order
         expected.sort();
@@ -330,6 +280,8 @@ struct Clients {
     missed: u64,
     ups: usize,
     downs: usize,
+    /// how long the news of who left wait
+    hold: Option<Duration>,
 }
 
 /// The clients of a node, all on one worker.
@@ -345,19 +297,15 @@ impl TestNode {
 impl Node for TestNode {
     type Waiter = u64;
 
-    fn tell(
-        &mut self,
-        _: &ChannelKey,
-        _: &[WorkerId],
-        position: u64,
-        what: &What,
-        _: Option<Instant>,
-    ) {
+    fn tell(&mut self, _: &ChannelKey, _: &[WorkerId], position: u64, what: &What) {
         self.look(|clients| {
             let those = clients.here.values_mut().filter(|c| c.since < position);
             for client in those {
                 match what {
-                    What::Event(event) => client.events.push(event.text()),
+                    What::Event(event) => {
+                        let text = std::str::from_utf8(event.payload()).expect("a text");
+                        client.events.push(text.to_owned());
+                    }
                     What::MemberAdded(member) => {
                         if !client.members.insert(member.user_id.clone()) {
                             client
@@ -370,22 +318,20 @@ impl Node for TestNode {
                             client.wrongs.push(format!("{id} removed, but not there"));
                         }
                     }
-                    What::Count(_) | What::Nothing => {}
+                    What::Count(_) | What::Online(_) | What::Nothing => {}
                 }
             }
         });
     }
 
-    fn joined(&mut self, ticket: u64, _: &ChannelKey, since: u64, members: Vec<Arc<Member>>) {
+    fn joined(&mut self, ticket: u64, core: &Core) {
+        let view = core.view(&key()).expect("a subscriber");
         self.look(|clients| {
             let user = clients.waiting.remove(&ticket).expect("somebody who waits");
             let client = Client {
                 user,
-                since,
-                members: members
-                    .iter()
-                    .map(|member| member.user_id.clone())
-                    .collect(),
+                since: view.sequence,
+                members: view.members.keys().cloned().collect(),
                 events: Vec::new(),
                 wrongs: Vec::new(),
             };
@@ -395,14 +341,34 @@ impl Node for TestNode {
 
     fn full(&mut self, _: u64) {}
 
-    fn published(&mut self, _: u64, _: u32) {}
-
-    fn happened(&mut self, _: &ChannelKey, happening: Happening) {
-        self.look(|clients| clients.happened.push(happening));
+    fn has_no_room_for(&self, _: &ChannelKey) -> bool {
+        false
     }
+
+    fn has_no_room(&mut self, _: u64) {}
+
+    fn looked(&mut self, _: u64, _: &Core) {}
+
+    fn published(&mut self, _: u64) {}
+
+    fn opened(&mut self, _: &ChannelKey, _: bool) {}
+
+    fn happened(&mut self, _: &ChannelKey, happening: &Happening) {
+        self.look(|clients| clients.happened.push(happening.clone()));
+    }
+
+    fn missed_cache(&mut self) -> Vec<(ChannelKey, Duration)> {
+        Vec::new()
+    }
+
+    fn tell_cache_miss(&mut self, _: &ChannelKey) {}
 
     fn missed(&mut self, events: u64) {
         self.look(|clients| clients.missed += events);
+    }
+
+    fn skipped(&mut self, topic: &str, why: Unreadable) {
+        panic!("{topic}: {why}");
     }
 
     fn link(&mut self, is_up: bool) {
@@ -410,6 +376,44 @@ impl Node for TestNode {
             true => clients.ups += 1,
             false => clients.downs += 1,
         });
+    }
+
+    fn named(&mut self, _: &str, _: bool) {}
+
+    fn alive(&mut self, _: usize) {}
+
+    fn backlog(&mut self, _: usize, _: usize, _: u64) {}
+
+    fn took(&mut self, _: Duration) {}
+
+    fn is_congested(&self) -> bool {
+        false
+    }
+
+    fn load(&self) -> String {
+        "{}".to_owned()
+    }
+
+    fn connections(&self) -> Vec<(Arc<str>, usize)> {
+        vec![("7".into(), self.look(|clients| clients.here.len()))]
+    }
+
+    fn apps_with_quota(&self) -> Vec<Arc<str>> {
+        vec!["7".into()]
+    }
+
+    fn connections_elsewhere(&mut self, _: HashMap<String, usize>) {}
+
+    fn app(&self, app_id: &str) -> Option<u32> {
+        (app_id == "7").then_some(0)
+    }
+
+    fn rulebook(&self) -> Arc<Rulebook> {
+        let hold = self.look(|clients| clients.hold);
+        Arc::new(move |_: &str, _: &ChannelName| Rules {
+            tell_count: false,
+            hold,
+        })
     }
 }
 
@@ -423,9 +427,13 @@ struct Running {
 
 impl Running {
     fn start(server: &RedisServer) -> Running {
+        Running::start_at(server.servers())
+    }
+
+    fn start_at(servers: Servers) -> Running {
         let node = TestNode::default();
         let settings = ClusterSettings {
-            servers: Servers::One(format!("redis://{}", server.address)),
+            servers,
             prefix: "test".to_owned(),
             patience: Patience {
                 connect: Duration::from_secs(5),
@@ -433,6 +441,10 @@ impl Running {
             },
             heartbeat: Duration::from_millis(100),
             backlog_bytes_max: 1 << 20,
+            backlog_age_max: PATIENCE,
+            inbound_bytes_max: 1 << 20,
+            held_max: 1_000,
+            publishes_max: 1_000,
             retry: Duration::from_millis(20),
         };
         let (requests, receiver) = mpsc::unbounded_channel();
@@ -446,13 +458,17 @@ impl Running {
     }
 
     fn ask(&self, ask: Ask, waiter: Option<u64>) {
-        let request = Request {
+        let request = Request::Ask {
             channel: key(),
             app_id: "7".into(),
             ask,
             waiter,
         };
         self.requests.send(request).expect("a driver");
+    }
+
+    fn rules(&self) -> Rules {
+        (self.node.rulebook())("7", &key().name)
     }
 
     fn join(&mut self, user: &str) {
@@ -470,7 +486,7 @@ impl Running {
             ticket: Ticket(0),
             member: Some(member),
             members_max: 0,
-            tell_count: false,
+            rules: self.rules(),
         };
         self.ask(join, Some(ticket));
     }
@@ -485,18 +501,14 @@ impl Running {
         let leave = Ask::Leave {
             worker: WorkerId(0),
             user_id: Some(client.user),
-            tell_count: false,
+            rules: self.rules(),
         };
         self.ask(leave, None);
         true
     }
 
     fn publish(&self, text: &str) {
-        let event = Arc::new(Event {
-            frame: Frame::text(text),
-            except: None,
-            kept: None,
-        });
+        let event = event(text);
         let ticket = None;
         self.ask(Ask::Publish { ticket, event }, None);
     }
@@ -532,10 +544,45 @@ async fn all_agree(nodes: &[&Running]) {
     .await;
 }
 
+fn added(user: &str) -> Happening {
+    Happening::MemberAdded {
+        user_id: user.into(),
+        is_return: false,
+    }
+}
+
+fn removed(user: &str) -> Happening {
+    Happening::MemberRemoved {
+        user_id: user.into(),
+        held: None,
+    }
+}
+
 #[tokio::test]
 async fn two_nodes_share_members_and_events() {
     let server = RedisServer::start();
-    let (mut a, mut b) = (Running::start(&server), Running::start(&server));
+    share(&server.servers()).await;
+}
+
+#[tokio::test]
+async fn two_nodes_share_members_and_events_on_a_redis_cluster_that_lets_them_do_no_more_than_needed()
+ {
+    let cluster = RedisCluster::start();
+    let mut seeds = cluster.seeds();
+    for node in &cluster.nodes {
+        node.order_line("ACL SETUSER narrow on >secret");
+        node.order_line(&format!(
+            "ACL SETUSER narrow {}",
+            documented_rules("test", true)
+        ));
+    }
+    seeds.access = user("narrow", "secret");
+    share(&Servers::Cluster(seeds)).await;
+}
+
+async fn share(servers: &Servers) {
+    let mut a = Running::start_at(servers.clone());
+    let mut b = Running::start_at(servers.clone());
     a.join("ann");
     b.join("bob");
     b.join("ann");
@@ -556,15 +603,15 @@ async fn two_nodes_share_members_and_events() {
     all_agree(&[&a, &b]).await;
     let happened = [&a, &b].map(|node| node.node.look(|c| c.happened.clone()));
     let count = |wanted: &Happening| happened.iter().flatten().filter(|h| *h == wanted).count();
-    assert_eq!(count(&Happening::Occupied), 1);
-    assert_eq!(count(&Happening::MemberAdded("ann".into())), 1);
-    assert_eq!(count(&Happening::MemberRemoved("ann".into())), 0);
+    assert_eq!(count(&Happening::Occupied { is_return: false }), 1);
+    assert_eq!(count(&added("ann")), 1);
+    assert_eq!(count(&removed("ann")), 0);
 }
 
 #[tokio::test]
 async fn cut_connections_and_dead_nodes_leave_no_trace() {
     let server = RedisServer::start();
-    let client = redis::Client::open(format!("redis://{}", server.address)).expect("a URL");
+    let client = redis::Client::open(server.url()).expect("a URL");
     let mut admin = client
         .get_multiplexed_async_connection()
         .await
@@ -608,10 +655,60 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             .query_async(&mut admin)
             .await
             .expect("keys");
-        if keys == ["test:nodes"] {
+        keys.sort();
+        if keys == ["test:{nodes}", "test:{nodes}:loads"] {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("left over: {keys:?}");
+}
+
+#[tokio::test]
+async fn news_of_who_left_wait_for_a_return_to_any_node() {
+    let server = RedisServer::start();
+    let (mut a, mut b) = (Running::start(&server), Running::start(&server));
+    for node in [&a, &b] {
+        let hold = Some(Duration::from_millis(400));
+        node.node.look(|clients| clients.hold = hold);
+    }
+    let happened = |a: &Running, b: &Running| -> Vec<Happening> {
+        let both = [a, b].map(|node| node.node.look(|c| c.happened.clone()));
+        both.concat()
+    };
+    a.join("ann");
+    all_agree(&[&a, &b]).await;
+    // she leaves one node and comes to the other: nobody is told
+    a.leave_one();
+    b.join("ann");
+    all_agree(&[&a, &b]).await;
+    b.publish("x");
+    eventually("what came before has been told", || {
+        b.node
+            .look(|clients| clients.here.values().all(|c| c.events == ["x"]))
+    })
+    .await;
+    b.leave_one();
+    let everything = [
+        Happening::Occupied { is_return: false },
+        added("ann"),
+        removed("ann"),
+        Happening::Vacated(None),
+    ];
+    eventually("that she left is told in the end", || {
+        happened(&a, &b).len() == everything.len()
+    })
+    .await;
+    assert_eq!(happened(&a, &b), everything);
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let mut admin = client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("a connection");
+    let held: Vec<String> = redis::cmd("KEYS")
+        .arg("*:held")
+        .query_async(&mut admin)
+        .await
+        .expect("keys");
+    assert_eq!(held, [""; 0]);
 }

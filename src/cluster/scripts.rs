@@ -1,8 +1,16 @@
 //! The Lua scripts, with types: what each is given, and what it answers. One script is one atomic step for everybody.
 
-use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, Value};
+use std::time::{Duration, Instant};
 
-use super::{connection::Connection, keys::ChannelKeys};
+use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInvocation, Value};
+
+use super::{
+    connection::Connection,
+    core::{Kept, Wanted},
+    keys::ChannelKeys,
+    rules::Rules,
+};
+use crate::frame::Frame;
 
 /// The scripts, prepared; the same for every channel.
 pub struct Scripts {
@@ -10,8 +18,37 @@ pub struct Scripts {
     leave: Script,
     publish: Script,
     register: Script,
+    online: Script,
+    count: Script,
+    claim: Script,
     /// `PUBLISH`, or `SPUBLISH` on a Redis Cluster
     publish_command: &'static str,
+}
+
+/// Which channel, and for which node.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    pub keys: &'a ChannelKeys,
+    pub node: &'a str,
+}
+
+/// News of who left that wait for a return.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct News<'a> {
+    /// no other news ever have it; empty = they don't wait
+    pub name: &'a str,
+    pub remembered_ms: u64,
+}
+
+/// Whether the new number of subscriptions was told to everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Telling {
+    /// nobody asked for it
+    #[default]
+    No,
+    Done,
+    /// large channels are told now and then: it is to be done some seconds later
+    Later,
 }
 
 /// Who a subscription on a presence channel is.
@@ -42,6 +79,13 @@ pub enum Joined {
         /// in the whole cluster
         subscriptions: u32,
         is_new_member: bool,
+        told: Telling,
+        /// the news that the channel was vacated are cancelled
+        is_return: bool,
+        /// the news that the member left are cancelled
+        is_members_return: bool,
+        /// the cached event, if that was asked for
+        kept: Option<Kept>,
         /// everybody, the joiner included, if that was asked for
         members: Vec<String>,
     },
@@ -54,6 +98,7 @@ pub struct Left {
     pub sequence: Option<u64>,
     pub subscriptions: u32,
     pub has_member_left: bool,
+    pub told: Telling,
 }
 
 /// The answer to a publish.
@@ -73,10 +118,14 @@ pub struct Registered {
     pub was_occupied: bool,
     /// messages that the node hasn't seen
     pub missed: u64,
-    /// user ids, in the order in which they were told
-    pub came: Vec<String>,
+    /// user ids, in the order in which they were told; with it, whether the news that they left are cancelled
+    pub came: Vec<(String, bool)>,
     pub went: Vec<String>,
     pub members: Vec<String>,
+    /// the cached event
+    pub kept: Option<Kept>,
+    /// the news that the channel was vacated are cancelled
+    pub is_return: bool,
 }
 
 impl Scripts {
@@ -86,13 +135,24 @@ impl Scripts {
             leave: Script::new(include_str!("scripts/leave.lua")),
             publish: Script::new(include_str!("scripts/publish.lua")),
             register: Script::new(include_str!("scripts/register.lua")),
+            online: Script::new(include_str!("scripts/online.lua")),
+            count: Script::new(include_str!("scripts/count.lua")),
+            claim: Script::new(include_str!("scripts/claim.lua")),
             publish_command: if is_cluster { "SPUBLISH" } else { "PUBLISH" },
         }
     }
 
     /// Has the server keep the scripts, which calls of them need; each server of a Redis Cluster.
     pub async fn load_into(&self, connection: &mut Connection) -> RedisResult<()> {
-        for script in [&self.join, &self.leave, &self.publish, &self.register] {
+        for script in [
+            &self.join,
+            &self.leave,
+            &self.publish,
+            &self.register,
+            &self.online,
+            &self.count,
+            &self.claim,
+        ] {
             match connection {
                 Connection::One(connection) => script.load_async(connection).await?,
                 Connection::Cluster(connection) => script.load_async(connection).await?,
@@ -101,32 +161,30 @@ impl Scripts {
         Ok(())
     }
 
-    /// Answered with [`Joined`]. `members_max`: 0 = no limit. `tell_count`: whether nodes are told the new number. `list`: whether
-    /// the answer names all members.
-    #[allow(clippy::too_many_arguments)]
+    /// Answered with [`Joined`]. `members_max`: 0 = no limit.
     pub fn join(
         &self,
         pipe: &mut Pipeline,
-        keys: &ChannelKeys,
-        node: &str,
+        at: At<'_>,
         member: Option<Member<'_>>,
         members_max: u32,
-        tell_count: bool,
-        list: bool,
+        rules: Rules,
+        wanted: Wanted,
     ) {
         let (user_id, text) = member.map_or(("", ""), |member| (member.user_id, member.text));
         let mut call = self.join.prepare_invoke();
-        call.key(&keys.state)
-            .key(&keys.connections)
-            .key(&keys.members);
-        call.arg(node)
-            .arg(&keys.topic)
-            .arg(self.publish_command)
+        call.key(&at.keys.state)
+            .key(&at.keys.connections)
+            .key(&at.keys.members)
+            .key(&at.keys.cached)
+            .key(&at.keys.held);
+        self.begin(&mut call, at)
             .arg(user_id)
             .arg(text)
             .arg(members_max)
-            .arg(u8::from(tell_count))
-            .arg(u8::from(list));
+            .arg(u8::from(rules.tell_count))
+            .arg(wanted as u8)
+            .arg(u8::from(rules.hold.is_some()));
         pipe.invoke_script(&call);
     }
 
@@ -134,42 +192,59 @@ impl Scripts {
     pub fn leave(
         &self,
         pipe: &mut Pipeline,
-        keys: &ChannelKeys,
-        node: &str,
+        at: At<'_>,
         user_id: Option<&str>,
         tell_count: bool,
+        news: News<'_>,
     ) {
         let mut call = self.leave.prepare_invoke();
-        call.key(&keys.state)
-            .key(&keys.connections)
-            .key(&keys.members);
-        call.arg(node)
-            .arg(&keys.topic)
-            .arg(self.publish_command)
+        call.key(&at.keys.state)
+            .key(&at.keys.connections)
+            .key(&at.keys.members)
+            .key(&at.keys.held);
+        self.begin(&mut call, at)
             .arg(user_id.unwrap_or_default())
-            .arg(u8::from(tell_count));
+            .arg(u8::from(tell_count))
+            .arg(news.name)
+            .arg(news.remembered_ms);
         pipe.invoke_script(&call);
     }
 
-    /// Answered with [`Published`]. `head`: of [`event_head`](super::wire::event_head). `kept`: what a cache channel keeps,
-    /// for how many milliseconds.
+    /// Answered with [`Published`]. `kind`: as in [`wire`](super::wire). `head`: of [`event_head`](super::wire::event_head).
+    /// `cached_ms`: for how long a cache channel keeps it; 0 = not.
     pub fn publish(
         &self,
         pipe: &mut Pipeline,
         keys: &ChannelKeys,
+        kind: &str,
         head: &str,
-        frame: &str,
-        kept: Option<(&str, u64)>,
+        body: &[u8],
+        cached_ms: u64,
     ) {
-        let (text, ttl_ms) = kept.unwrap_or_default();
         let mut call = self.publish.prepare_invoke();
         call.key(&keys.state).key(&keys.cached);
         call.arg(&keys.topic)
             .arg(self.publish_command)
+            .arg(kind)
             .arg(head)
-            .arg(frame)
-            .arg(ttl_ms)
-            .arg(text);
+            .arg(body)
+            .arg(cached_ms);
+        pipe.invoke_script(&call);
+    }
+
+    /// Answered with [`Published`]: `None` if it was no news.
+    pub fn online(&self, pipe: &mut Pipeline, at: At<'_>, is_online: bool) {
+        let mut call = self.online.prepare_invoke();
+        call.key(&at.keys.state).key(&at.keys.cached);
+        self.begin(&mut call, at).arg(u8::from(is_online));
+        pipe.invoke_script(&call);
+    }
+
+    /// Answered with [`Published`]: `None` if it was told not long ago, and to be told later if there are subscriptions.
+    pub fn count(&self, pipe: &mut Pipeline, at: At<'_>) {
+        let mut call = self.count.prepare_invoke();
+        call.key(&at.keys.state);
+        self.begin(&mut call, at);
         pipe.invoke_script(&call);
     }
 
@@ -177,25 +252,46 @@ impl Scripts {
     pub fn register(
         &self,
         pipe: &mut Pipeline,
-        keys: &ChannelKeys,
-        node: &str,
+        at: At<'_>,
         holding: Holding<'_>,
         tell_count: bool,
+        news: News<'_>,
     ) {
         let mut call = self.register.prepare_invoke();
-        call.key(&keys.state)
-            .key(&keys.connections)
-            .key(&keys.members);
-        call.arg(node)
-            .arg(&keys.topic)
-            .arg(self.publish_command)
+        call.key(&at.keys.state)
+            .key(&at.keys.connections)
+            .key(&at.keys.members)
+            .key(&at.keys.cached)
+            .key(&at.keys.held);
+        self.begin(&mut call, at)
             .arg(holding.subscriptions)
             .arg(holding.seen)
-            .arg(u8::from(tell_count));
+            .arg(u8::from(tell_count))
+            .arg(news.name)
+            .arg(news.remembered_ms);
         for (member, connections) in holding.members {
             call.arg(member.user_id).arg(*connections).arg(member.text);
         }
         pipe.invoke_script(&call);
+    }
+
+    /// Answered with 1 (tell the news), 0 (don't) or 2 (nothing is known of them).
+    pub fn claim(&self, pipe: &mut Pipeline, keys: &ChannelKeys, what: &str, name: &str) {
+        let mut call = self.claim.prepare_invoke();
+        call.key(&keys.state).key(&keys.members).key(&keys.held);
+        call.arg(what).arg(name);
+        pipe.invoke_script(&call);
+    }
+
+    /// The first arguments of nearly all scripts.
+    fn begin<'a, 'b>(
+        &self,
+        call: &'a mut ScriptInvocation<'b>,
+        at: At<'_>,
+    ) -> &'a mut ScriptInvocation<'b> {
+        call.arg(at.node)
+            .arg(&at.keys.topic)
+            .arg(self.publish_command)
     }
 }
 
@@ -217,10 +313,11 @@ impl Joined {
             sequence: number(field(1)?)?,
             subscriptions: count(field(2)?)?,
             is_new_member: count(field(3)?)? == 1,
-            members: match fields.get(4) {
-                Some(members) => texts(members)?,
-                None => Vec::new(),
-            },
+            told: telling(field(4)?)?,
+            is_return: count(field(5)?)? == 1,
+            is_members_return: count(field(6)?)? == 1,
+            kept: kept(field(7)?, field(8)?)?,
+            members: texts(field(9)?)?,
         })
     }
 }
@@ -228,12 +325,13 @@ impl Joined {
 impl Left {
     pub fn from_value(value: &Value) -> RedisResult<Left> {
         match value {
-            Value::Array(fields) if fields.len() == 3 => Ok(Left {
+            Value::Array(fields) if fields.len() == 4 => Ok(Left {
                 sequence: optional_number(&fields[0])?,
                 subscriptions: count(&fields[1])?,
                 has_member_left: count(&fields[2])? == 1,
+                told: telling(&fields[3])?,
             }),
-            _ => Err(unexpected("leave answers three things")),
+            _ => Err(unexpected("leave answers four things")),
         }
     }
 }
@@ -262,15 +360,19 @@ impl Registered {
             changes,
             members,
             missed,
+            cached,
+            cached_ms,
+            is_return,
         ] = &fields[..]
         else {
-            return Err(unexpected("register answers six things"));
+            return Err(unexpected("register answers nine things"));
         };
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for change in texts(changes)? {
-            match change.strip_prefix('+') {
-                Some(user_id) => came.push(user_id.to_owned()),
-                None => went.push(change.trim_start_matches('-').to_owned()),
+            let (kind, user_id) = change.split_at_checked(1).unwrap_or_default();
+            match kind {
+                "-" => went.push(user_id.to_owned()),
+                _ => came.push((user_id.to_owned(), kind == "=")),
             }
         }
         Ok(Registered {
@@ -281,6 +383,8 @@ impl Registered {
             came,
             went,
             members: texts(members)?,
+            kept: kept(cached, cached_ms)?,
+            is_return: count(is_return)? == 1,
         })
     }
 }
@@ -295,6 +399,26 @@ fn texts(value: &Value) -> RedisResult<Vec<String>> {
 
 fn number(value: &Value) -> RedisResult<u64> {
     Ok(u64::from_redis_value_ref(value)?)
+}
+
+fn telling(value: &Value) -> RedisResult<Telling> {
+    Ok(match count(value)? {
+        0 => Telling::No,
+        1 => Telling::Done,
+        _ => Telling::Later,
+    })
+}
+
+/// What a cache channel has. A watched user's being there has no end.
+fn kept(text: &Value, kept_ms: &Value) -> RedisResult<Option<Kept>> {
+    let Some(text) = Option::<String>::from_redis_value_ref(text)? else {
+        return Ok(None);
+    };
+    let kept_for = Duration::from_millis(count(kept_ms)?.into());
+    Ok(Some(Kept {
+        frame: Frame::text(&text),
+        until: Instant::now() + kept_for,
+    }))
 }
 
 fn optional_number(value: &Value) -> RedisResult<Option<u64>> {

@@ -5,14 +5,16 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
     channel::{What, parse_member},
-    core::{Ask, Call, Core, Event, Input, Message, Output, Ticket},
+    core::{Ask, Body, Call, Core, Event, Input, Message, Output, Ticket},
     model::{Redis, Told},
+    rules::Rules,
 };
 use crate::{
     frame::Frame,
@@ -86,15 +88,15 @@ fn key(number: usize) -> ChannelKey {
 /// Who published an event and its number, in the text of its frame.
 fn event(node: usize, number: u64) -> Arc<Event> {
     Arc::new(Event {
-        frame: Frame::text(&format!("{node} {number}")),
+        body: Body::Frame(Frame::text(&format!("{node} {number}"))),
         except: None,
-        kept: None,
+        cached_for: None,
+        published: Instant::now(),
     })
 }
 
 fn parse_event(event: &Event) -> (usize, u64) {
-    let bytes = event.frame.as_bytes();
-    let text = std::str::from_utf8(&bytes[2..]).expect("a short frame");
+    let text = std::str::from_utf8(event.payload()).expect("a text");
     let (node, number) = text.split_once(' ').expect("two numbers");
     (
         node.parse().expect("a node"),
@@ -160,17 +162,12 @@ impl World {
                     }
                 }
             }
-            Output::Joined {
-                ticket,
-                since,
-                members,
-                ..
-            } => {
-                let socket = node
-                    .sockets
-                    .get_mut(&ticket.0)
-                    .expect("a socket that asked");
-                let members = members.iter().map(|m| m.user_id.clone()).collect();
+            Output::Joined(ticket) => {
+                let socket = node.sockets.get_mut(&ticket.0);
+                let socket = socket.expect("a socket that asked");
+                let view = node.core.view(&socket.channel).expect("a subscriber");
+                let since = view.sequence;
+                let members = view.members.keys().cloned().collect();
                 socket.seen = Some(Seen {
                     since,
                     members,
@@ -184,8 +181,11 @@ impl World {
                     self.late.push_back((at, ticket.0));
                 }
             }
-            Output::Full { .. } => panic!("there is no limit"),
-            Output::Published { .. }
+            Output::Full(_) => panic!("there is no limit"),
+            Output::Published(_)
+            | Output::Opened(_)
+            | Output::Closed(_)
+            | Output::CountLater(_)
             | Output::Happened(..)
             | Output::Missed(_)
             | Output::Forgotten(_) => {}
@@ -197,7 +197,7 @@ impl World {
         let ask = Ask::Leave {
             worker: socket.worker,
             user_id: socket.user,
-            tell_count: false,
+            rules: Rules::default(),
         };
         self.input(at, Input::Ask(socket.channel, ask));
     }
@@ -373,7 +373,7 @@ impl World {
             ticket: Ticket(ticket),
             member: Some(member),
             members_max: 0,
-            tell_count: false,
+            rules: Rules::default(),
         };
         self.input(at, Input::Ask(channel, ask));
     }
@@ -490,7 +490,7 @@ fn tell(socket: &mut Socket, position: u64, what: &What) {
         What::MemberRemoved(user_id) => {
             assert!(seen.members.remove(user_id), "{user_id} was not there");
         }
-        What::Count(_) | What::Nothing => {}
+        What::Count(_) | What::Online(_) | What::Nothing => {}
     }
 }
 

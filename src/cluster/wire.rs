@@ -25,15 +25,21 @@ pub enum Kind<'a> {
         number: u64,
         /// the connection that must not get it
         except: Option<SocketId>,
+        /// milliseconds for which a cache channel keeps it; 0 = not
+        cached_ms: u64,
         /// the text of the frame
         frame: &'a str,
     },
+    /// those who are subscribed are to be closed; numbered like an event
+    Close { number: u64 },
     /// what a member said of itself (`Member`'s JSON)
     MemberAdded(&'a str),
     /// a user id
     MemberRemoved(&'a str),
     /// subscriptions in the whole cluster
     Count(u32),
+    /// to those who watch a user: whether he is there
+    Online(bool),
     /// a number that was given to nothing
     Nothing,
 }
@@ -66,8 +72,13 @@ impl<'a> Message<'a> {
             b'!' => Kind::Event {
                 number: number(head.next())?,
                 except: except(head.next())?,
+                cached_ms: number(head.next())?,
                 frame: body,
             },
+            b'x' => Kind::Close {
+                number: number(head.next())?,
+            },
+            b'^' => Kind::Online(body == "1"),
             b'+' => Kind::MemberAdded(body),
             b'-' => Kind::MemberRemoved(body),
             b'#' => Kind::Count(body.parse().map_err(|_| Unreadable::Malformed)?),
@@ -83,10 +94,10 @@ impl<'a> Message<'a> {
 }
 
 /// What follows the sequence in the head of an event.
-pub fn event_head(node: &str, number: u64, except: Option<SocketId>) -> String {
+pub fn event_head(node: &str, number: u64, except: Option<SocketId>, cached_ms: u64) -> String {
     match except {
-        Some(except) => format!("{node} {number} {except}"),
-        None => format!("{node} {number} -"),
+        Some(except) => format!("{node} {number} {except} {cached_ms}"),
+        None => format!("{node} {number} - {cached_ms}"),
     }
 }
 
@@ -121,26 +132,31 @@ mod tests {
                 kind,
             })
         };
-        let head = event_head("n1", 7, Some(SocketId::new(3, 4)));
+        let head = event_head("n1", 7, Some(SocketId::new(3, 4)), 60);
         check(
             &format!("1!12 {head}\n{{\"a\":\"\\n\"}}\nand more"),
             message(Kind::Event {
                 number: 7,
                 except: Some(SocketId::new(3, 4)),
+                cached_ms: 60,
                 frame: "{\"a\":\"\\n\"}\nand more",
             }),
         );
         check(
-            &format!("1!12 {}\n", event_head("n1", 0, None)),
+            &format!("1!12 {}\n", event_head("n1", 0, None, 0)),
             message(Kind::Event {
                 number: 0,
                 except: None,
+                cached_ms: 0,
                 frame: "",
             }),
         );
         check("1+12 n1\n{}", message(Kind::MemberAdded("{}")));
         check("1-12 n1\nann", message(Kind::MemberRemoved("ann")));
         check("1#12 n1\n3", message(Kind::Count(3)));
+        check("1x12 n1 8\n", message(Kind::Close { number: 8 }));
+        check("1^12 n1\n1", message(Kind::Online(true)));
+        check("1^12 n1\n0", message(Kind::Online(false)));
         check("2+12 n1\n{}", Err(Unreadable::Version));
         check("1?12 n1\n{}", Err(Unreadable::Kind));
         for text in [
@@ -151,7 +167,9 @@ mod tests {
             "1!12 n1",
             "1!x n1 1 -\n",
             "1!12 n1\n",
-            "1!12 n1 1 x\n",
+            "1!12 n1 1 x 0\n",
+            "1!12 n1 1 -\n",
+            "1x12 n1\n",
             "1#12 n1\nmany",
             "1é12 n1\n",
             "1+-1 n1\n",

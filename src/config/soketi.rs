@@ -3,6 +3,7 @@
 mod apps;
 mod found;
 mod options;
+mod redis;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -43,6 +44,8 @@ pub(super) struct FromSoketi {
     /// there is a variable or a file
     pub(super) is_present: bool,
     pub(super) settings: Layer,
+    /// its Redis, which is a setting only in a cluster
+    pub(super) redis: Layer,
     /// soketi's defaults, as far as clients and backends could notice ours instead; weaker than anything anybody set
     pub(super) derived: Layer,
     /// in the form of `[[apps]]` sections
@@ -108,6 +111,7 @@ pub(super) fn read(
     for (option, found) in &options.found {
         read_option(option, found, &mut from)?;
     }
+    redis::read(&options.found, &mut from)?;
     let signin_s = signin_timeout_s(&options)?;
     apps::read(options.apps, signin_s, &mut from)?;
     derive(&mut from, &options.found);
@@ -124,6 +128,7 @@ fn read_option(
         Meaning::Metrics => metrics(found, from),
         Meaning::AppManager => apps_here(found),
         Meaning::Mode => is_server(found),
+        Meaning::Adapter => adapter(found, from),
         Meaning::NoEqual { default, why } => {
             let is_default = serde_json::from_str(default).is_ok_and(|value| found.is(&value));
             if !is_default {
@@ -137,6 +142,8 @@ fn read_option(
                 .push(format!("{} has no effect: {why}", found.name));
             Ok(())
         }
+        // together
+        Meaning::Redis(_) => Ok(()),
         // together with the apps
         Meaning::App | Meaning::Apps | Meaning::SigninTimeout => Ok(()),
     }
@@ -190,6 +197,18 @@ fn is_server(found: &Found) -> Result<(), ConfigError> {
     let allowed =
         "full or server: webhooks are sent by the server itself, so it needs no worker beside it";
     Err(found.invalid("the mode", allowed))
+}
+
+fn adapter(found: &Found, from: &mut FromSoketi) -> Result<(), ConfigError> {
+    if found.is(&Json::from("local")) {
+        return Ok(());
+    }
+    if found.is(&Json::from("redis")) {
+        from.settings.set("cluster.enabled", true, &found.origin);
+        return Ok(());
+    }
+    let allowed = "local or redis: several servers share their channels over Redis only";
+    Err(found.invalid("the adapter", allowed))
 }
 
 /// How long an app's connections have for signing in, if the app asks for that.

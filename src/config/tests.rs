@@ -647,8 +647,15 @@ fn variables_that_cannot_be_meant_are_warned_about() {
         "REVERB_APP_SECRET holds a literal ${...}",
     );
     check(
-        &[("REVERB_SCALING_ENABLED", "true")],
-        "REVERB_SCALING_ENABLED",
+        &[("WEBSOCKETS_REPLICATION_MODE", "swoole")],
+        "WEBSOCKETS_REPLICATION_MODE is \"swoole\", which leaves the server alone",
+    );
+    check(
+        &[
+            ("REVERB_SCALING_ENABLED", "1"),
+            ("REDIS_PASSWORD", "${SECRET}"),
+        ],
+        "REDIS_PASSWORD holds a literal ${...}",
     );
     check(
         &[("REVERB_APP_RATE_LIMITING_ENABLED", "1")],

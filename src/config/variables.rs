@@ -1,6 +1,7 @@
 //! Variables, of the process and of a `.env` file: Laravel's own names, `RESOUND_...`, and the apps both can name. Pure: what the
 //! process and the file have is passed in.
 use super::{
+    cluster,
     env_file::EnvFile,
     error::{ConfigError, nearest},
     layers::{KNOWN_KEYS, Layer},
@@ -35,6 +36,8 @@ pub(super) struct FromVariables {
     pub(super) derived: Layer,
     /// `REVERB_...`
     pub(super) laravel: Layer,
+    /// `REDIS_...`, which are settings only in a cluster
+    pub(super) redis: Layer,
     /// `RESOUND_...`
     pub(super) resound: Layer,
     pub(super) apps: Vec<AppVariables>,
@@ -78,11 +81,13 @@ enum Meaning {
     /// what PHP takes for true: anything but `false`, `0` and nothing
     Truthy,
     ClientEvents,
+    /// `redis` switches the cluster on
+    Replication,
 }
 
 /// Laravel's variables and the settings they are. (`REVERB_HOST` and `REVERB_PORT` are where *others* reach the server.)
 /// Of several for one setting the first that is there counts.
-pub(super) const LARAVEL_SETTINGS: [(&str, &str); 19] = [
+pub(super) const LARAVEL_SETTINGS: [(&str, &str); 21] = [
     ("REVERB_SERVER_HOST", "server.host"),
     ("REVERB_SERVER_PORT", "server.port"),
     ("REVERB_SERVER_PATH", "server.path"),
@@ -123,6 +128,8 @@ pub(super) const LARAVEL_SETTINGS: [(&str, &str); 19] = [
     ("REVERB_SSL_PRIVATE_KEY", "tls.key"),
     ("LARAVEL_WEBSOCKETS_SSL_LOCAL_CERT", "tls.certificate"),
     ("LARAVEL_WEBSOCKETS_SSL_LOCAL_PK", "tls.key"),
+    ("REVERB_SCALING_ENABLED", "cluster.enabled"),
+    ("WEBSOCKETS_REPLICATION_MODE", "cluster.enabled"),
 ];
 
 const APP_PREFIXES: [&str; 3] = ["REVERB_APP_", "PUSHER_APP_", "RESOUND_APP_"];
@@ -242,8 +249,23 @@ impl Environment {
     }
 
     fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.doubts(is_ours);
+        if let Some(name) = ["LARAVEL_WEBSOCKETS_SSL_PASSPHRASE"]
+            .iter()
+            .find(|name| self.get(name).is_some())
+        {
+            warnings.push(format!(
+                "{} has no effect: a key with a passphrase can't be used, so write it without one (openssl pkey -in KEY -out KEY.plain)",
+                self.origin(name)
+            ));
+        }
+        warnings
+    }
+
+    /// Values that can't be what was meant.
+    pub(super) fn doubts(&self, is_asked: impl Fn(&str) -> bool) -> Vec<String> {
         let mut warnings = Vec::new();
-        for (name, found) in self.variables.iter().filter(|(name, _)| is_ours(name)) {
+        for (name, found) in self.variables.iter().filter(|(name, _)| is_asked(name)) {
             let origin = self.origin(name);
             if found.text.contains("${") {
                 warnings.push(match found.line {
@@ -261,35 +283,7 @@ impl Environment {
                 ));
             }
         }
-        warnings.extend(self.one_server_warnings());
-        if let Some(name) = ["LARAVEL_WEBSOCKETS_SSL_PASSPHRASE"]
-            .iter()
-            .find(|name| self.get(name).is_some())
-        {
-            warnings.push(format!(
-                "{} has no effect: a key with a passphrase can't be used, so write it without one (openssl pkey -in KEY -out KEY.plain)",
-                self.origin(name)
-            ));
-        }
         warnings
-    }
-
-    fn one_server_warnings(&self) -> Vec<String> {
-        let is_redis = |mode: &str| !mode.eq_ignore_ascii_case("local");
-        let scaling = [
-            ("REVERB_SCALING_ENABLED", is_truthy as fn(&str) -> bool),
-            ("WEBSOCKETS_REPLICATION_MODE", is_redis),
-        ];
-        let on = scaling
-            .iter()
-            .filter(|(name, is_on)| self.get(name).is_some_and(is_on));
-        on.map(|(name, _)| {
-            format!(
-                "{} is on, but this version runs alone: several servers don't share their channels",
-                self.origin(name)
-            )
-        })
-        .collect()
     }
 
     /// What doesn't count though it is there.
@@ -339,6 +333,7 @@ pub(super) fn read(environment: &Environment) -> Result<FromVariables, ConfigErr
             found.laravel.set(path, value, &origin);
         }
     }
+    found.redis = cluster::of_laravel(environment);
     if environment.is_of_laravel_websockets() {
         let origin = "laravel-websockets' default";
         found
@@ -398,7 +393,9 @@ fn tidied(value: &str) -> Option<&str> {
 /// Kubernetes gives every container variables about the services of its namespace; for one called `resound` they look
 /// like ours: `RESOUND_PORT=tcp://10.0.0.1:8080`, `RESOUND_SERVICE_HOST`, `RESOUND_PORT_8080_TCP_ADDR`.
 fn is_service_link(name: &str, value: &str) -> bool {
-    let is_url = value.starts_with("tcp://") || value.starts_with("udp://");
+    // `REDIS_URL=tcp://…` is somebody's own
+    let has_scheme = value.starts_with("tcp://") || value.starts_with("udp://");
+    let is_url = has_scheme && name.contains("_PORT");
     let is_port_of = |rest: &str| {
         let after = rest.trim_start_matches(|c: char| c.is_ascii_digit());
         after.len() < rest.len() && (after.starts_with("_TCP") || after.starts_with("_UDP"))
@@ -431,6 +428,15 @@ fn laravel_value(
             ValueKind::Boolean(on)
         }
         Meaning::Truthy => ValueKind::Boolean(is_truthy(text)),
+        Meaning::Replication => {
+            let is_redis = text.eq_ignore_ascii_case("redis");
+            if !is_redis && !text.eq_ignore_ascii_case("local") {
+                warnings.push(format!(
+                    "{origin} is {text:?}, which leaves the server alone: it takes \"local\" or \"redis\""
+                ));
+            }
+            ValueKind::Boolean(is_redis)
+        }
         Meaning::ClientEvents => {
             let known = ["all", "members", "none"]
                 .into_iter()
@@ -448,7 +454,8 @@ fn laravel_value(
 fn meaning(name: &str) -> Meaning {
     match name {
         "REVERB_APP_RATE_LIMITING_ENABLED" => Meaning::StrictSwitch,
-        "REVERB_APP_RATE_LIMIT_TERMINATE" => Meaning::Truthy,
+        "REVERB_APP_RATE_LIMIT_TERMINATE" | "REVERB_SCALING_ENABLED" => Meaning::Truthy,
+        "WEBSOCKETS_REPLICATION_MODE" => Meaning::Replication,
         "REVERB_APP_ACCEPT_CLIENT_EVENTS_FROM" => Meaning::ClientEvents,
         _ => Meaning::Plain,
     }

@@ -14,13 +14,13 @@ use crate::{
 };
 
 /// Connections on a channel up to which each change of their number is told at once (S-26).
-const COUNTED_AT_ONCE_MAX: u32 = 100;
+pub const COUNTED_AT_ONCE_MAX: u32 = 100;
 
 /// How often the number is told on larger channels (S-26).
-const COUNT_PAUSE: Duration = Duration::from_secs(5);
+pub const COUNT_PAUSE: Duration = Duration::from_secs(5);
 
 /// Whether a channel's subscribers are told how many they are (S-24, S-27, U-16).
-fn is_counted(app: &App, name: &ChannelName) -> bool {
+pub fn is_counted(app: &App, name: &ChannelName) -> bool {
     let kind = name.kind();
     if kind.is_presence() || kind == ChannelKind::ServerToUser || name.is_internal() {
         return false;

@@ -66,9 +66,9 @@ pub struct Admission {
     pub socket: SocketKey,
     /// whose it was: the key may have gone to another socket since
     pub socket_id: SocketId,
-    /// the channel that it is on from now on, and since when; `None` = it isn't
-    pub channel: Option<(ChannelKey, Position)>,
-    /// for the socket, before anything else of the channel
+    /// the channels that it is on from now on, and since when
+    pub channels: Vec<(ChannelKey, Position)>,
+    /// for the socket, before anything else of the channels
     pub frames: Vec<Frame>,
     /// for the socket's conversation. Dropped unread if there is none any more.
     pub letter: Letter,
@@ -81,7 +81,7 @@ impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission")
             .field("socket_id", &self.socket_id)
-            .field("channel", &self.channel)
+            .field("channels", &self.channels)
             .finish_non_exhaustive()
     }
 }

@@ -309,6 +309,37 @@ async fn addresses_that_lead_nowhere() {
         .await;
 }
 
+/// Only a cluster has one; the rest of the way is looked at all the same.
+#[tokio::test]
+async fn a_redis_that_is_none() {
+    let server = Server::start().await;
+    let nobody = nobody();
+    let cluster = |address: SocketAddr| {
+        let mut setup = Setup::at(server.addr);
+        setup.settings += &format!(
+            "[cluster]\nenabled = true\nurl = 'redis://u:7ad3773142a6692b25b8@{address}'\n"
+        );
+        setup
+    };
+    cluster(nobody.address)
+        .finds(
+            "redis",
+            "Redis can't be reached",
+            "cluster.url is \"redis://u:****@",
+        )
+        .await;
+    let silent = proxy(server.addr, |_| Act::Silence).await;
+    let mut setup = cluster(silent);
+    setup.arguments.timeout = Some(1);
+    setup
+        .finds("redis", "gave no answer within 1 s", "start Redis")
+        .await;
+    let findings = cluster(server.addr).findings().await;
+    let shown = lines(&findings);
+    has(&shown, "wrong", "redis");
+    has(&shown, "ok", "round trip");
+}
+
 #[tokio::test]
 async fn tls_and_plain_mixed_up() {
     let server = Server::start().await;

@@ -1,10 +1,12 @@
 -- One subscription more, of one node. On presence channels it is a member's: whoever has no other connection in the whole
 -- cluster is new, and everybody is told in the same step.
 --
--- KEYS  state, connections of members, members
--- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0), name all members (1 or 0)
--- Answers {'full'} or {'ok', sequence, subscriptions, is new member, cached ..., member, member, ...}
-local state, connections, members = KEYS[1], KEYS[2], KEYS[3]
+-- KEYS  state, connections of members, members, cached, held
+-- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
+--       what to name (0 nothing, 1 the cached event, 2 all members too), whether news of who left may be held (1 or 0)
+-- Answers {'full'} or {'ok', sequence, subscriptions, is new member, was told (0 no, 1 yes, 2 later), cancelled news of the channel,
+-- cancelled news of the member, cached or false, milliseconds it is kept, members}
+local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, user, member = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 if user ~= '' and redis.call('HEXISTS', members, user) == 0 then
@@ -14,13 +16,18 @@ if user ~= '' and redis.call('HEXISTS', members, user) == 0 then
     end
 end
 
+local time = redis.call('TIME')
 -- A channel begins to count at the time in microseconds: whatever it counted to before it was empty, that is more.
 if redis.call('EXISTS', state) == 0 then
-    local time = redis.call('TIME')
     redis.call('HSET', state, 'sequence', time[1] .. string.format('%06d', time[2]))
 end
 local total = redis.call('HINCRBY', state, 'total', 1)
 redis.call('HINCRBY', state, 'of|' .. node, 1)
+
+local function tell(kind, body)
+    local sequence = redis.call('HINCRBY', state, 'sequence', 1)
+    redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
+end
 
 local is_new = 0
 if user ~= '' then
@@ -29,16 +36,42 @@ if user ~= '' then
     if redis.call('HINCRBY', connections, node .. '|' .. user, 1) == 1
         and redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
         is_new = 1
-        local sequence = redis.call('HINCRBY', state, 'sequence', 1)
-        redis.call(publish, topic, '1+' .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. member)
+        tell('+', member)
     end
 end
+
+-- The joiner is told the number too, so what it has missed ends here.
+local joined = redis.call('HGET', state, 'sequence')
+local told = 0
 if ARGV[7] == '1' then
-    local sequence = redis.call('HINCRBY', state, 'sequence', 1)
-    redis.call(publish, topic, '1#' .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. total)
+    local now = tonumber(time[1])
+    told = 2
+    -- large channels are told now and then
+    if total <= 100 or now - tonumber(redis.call('HGET', state, 'told') or 0) >= 5 then
+        told = 1
+        redis.call('HSET', state, 'told', now, 'told of', total)
+        tell('#', total)
+    end
 end
-local answer = {'ok', redis.call('HGET', state, 'sequence'), total, is_new}
-if ARGV[8] == '1' then
-    answer[5] = redis.call('HVALS', members)
+
+local cancels_channel, cancels_member = 0, 0
+if ARGV[9] == '1' then
+    if total == 1 then
+        cancels_channel = redis.call('HDEL', held, '.')
+    end
+    if is_new == 1 then
+        cancels_member = redis.call('HDEL', held, '-' .. user)
+    end
 end
-return answer
+
+local kept, kept_ms, list = false, 0, {}
+if ARGV[8] ~= '0' then
+    kept = redis.call('GET', cached)
+    kept_ms = redis.call('PTTL', cached)
+end
+if ARGV[8] == '2' then
+    list = redis.call('HVALS', members)
+end
+return {
+    'ok', joined, total, is_new, told, cancels_channel, cancels_member, kept, kept_ms, list
+}

@@ -1,18 +1,31 @@
 -- One subscription less, of one node; the counterpart of join.lua.
 --
--- KEYS  state, connections of members, members
--- ARGV  node, topic, publish command, user id or '', tell the count (1 or 0)
--- Answers {sequence, subscriptions, has left (1 or 0)}; {false, 0, 0} if the node has none.
-local state, connections, members = KEYS[1], KEYS[2], KEYS[3]
-local node, topic, publish, user = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+-- KEYS  state, connections of members, members, held
+-- ARGV  node, topic, publish command, user id or '', tell the count (1 or 0), name of the news if it is to be held or '',
+--       milliseconds for which held news are remembered
+-- Answers {sequence, subscriptions, has left (1 or 0), was told (0 no, 1 yes, 2 later)}; {false, 0, 0, 0} if the node has none.
+local state, connections, members, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local node, topic, publish, user, news = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[6]
 
 if redis.call('HEXISTS', state, 'of|' .. node) == 0 then
-    return {false, 0, 0}
+    return {false, 0, 0, 0}
 end
 if redis.call('HINCRBY', state, 'of|' .. node, -1) <= 0 then
     redis.call('HDEL', state, 'of|' .. node)
 end
 local total = redis.call('HINCRBY', state, 'total', -1)
+
+local function tell(kind, body)
+    local sequence = redis.call('HINCRBY', state, 'sequence', 1)
+    redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
+end
+
+local function hold(what)
+    if news ~= '' then
+        redis.call('HSET', held, what, news)
+        redis.call('PEXPIRE', held, ARGV[7])
+    end
+end
 
 local has_left = 0
 local own = node .. '|' .. user
@@ -22,15 +35,25 @@ if user ~= '' and redis.call('HEXISTS', connections, own) == 1 and redis.call('H
         redis.call('HDEL', connections, '|' .. user)
         redis.call('HDEL', members, user)
         has_left = 1
-        local sequence = redis.call('HINCRBY', state, 'sequence', 1)
-        redis.call(publish, topic, '1-' .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. user)
+        hold('-' .. user)
+        tell('-', user)
     end
 end
+
+local told = 0
 local sequence = redis.call('HGET', state, 'sequence')
 if total <= 0 then
     redis.call('DEL', state, connections, members)
+    hold('.')
 elseif ARGV[5] == '1' then
-    sequence = redis.call('HINCRBY', state, 'sequence', 1)
-    redis.call(publish, topic, '1#' .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. total)
+    local now = tonumber(redis.call('TIME')[1])
+    told = 2
+    -- large channels are told now and then
+    if total <= 100 or now - tonumber(redis.call('HGET', state, 'told') or 0) >= 5 then
+        told = 1
+        redis.call('HSET', state, 'told', now, 'told of', total)
+        tell('#', total)
+    end
+    sequence = redis.call('HGET', state, 'sequence')
 end
-return {sequence, total, has_left}
+return {sequence, total, has_left, told}

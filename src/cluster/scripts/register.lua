@@ -1,19 +1,21 @@
 -- Makes what one node has on a channel exactly this: after Redis was away or came back empty, and with nothing at all for a node
 -- that is dead. Members who come or go by it are told.
 --
--- KEYS  state, connections of members, members
+-- KEYS  state, connections of members, members, cached, held
 -- ARGV  node, topic, publish command, subscriptions, highest sequence the node has seen, tell the count (1 or 0),
+--       name of the news of who left if they are to be held or '', milliseconds for which held news are remembered,
 --       then for each member: user id, connections, member
--- Answers {sequence or false, subscriptions, was occupied before (1 or 0), users who came ('+id') and went ('-id'), members,
--- messages that the node hasn't seen}
-local state, connections, members = KEYS[1], KEYS[2], KEYS[3]
+-- Answers {sequence or false, subscriptions, was occupied before (1 or 0), users who came ('+id'; '=id' if the news that they left
+-- are cancelled by it) and went ('-id'), members, messages that the node hasn't seen, cached or false, milliseconds it is kept,
+-- whether the news that the channel was vacated are cancelled}
+local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 local total = tonumber(redis.call('HGET', state, 'total') or 0)
 local was_occupied = total > 0 and 1 or 0
 local had = tonumber(redis.call('HGET', state, 'of|' .. node) or 0)
 if count == 0 and had == 0 then
-    return {redis.call('HGET', state, 'sequence'), total, was_occupied, {}, {}, 0}
+    return {redis.call('HGET', state, 'sequence'), total, was_occupied, {}, {}, 0, false, 0, 0}
 end
 
 local seen = tonumber(ARGV[5])
@@ -36,8 +38,15 @@ local function tell(kind, body)
 end
 
 tell('.', '')
+local function hold(what)
+    if ARGV[7] ~= '' then
+        redis.call('HSET', held, what, ARGV[7])
+        redis.call('PEXPIRE', held, ARGV[8])
+    end
+end
+
 local changes, wanted = {}, {}
-for at = 7, #ARGV, 3 do
+for at = 9, #ARGV, 3 do
     wanted[ARGV[at]] = true
 end
 -- who is here no more
@@ -52,18 +61,20 @@ for _, field in ipairs(known) do
                 redis.call('HDEL', connections, '|' .. user)
                 redis.call('HDEL', members, user)
                 changes[#changes + 1] = '-' .. user
+                hold('-' .. user)
                 tell('-', user)
             end
         end
     end
 end
 -- who is here
-for at = 7, #ARGV, 3 do
+for at = 9, #ARGV, 3 do
     local user = ARGV[at]
     if redis.call('HSET', connections, mine .. user, ARGV[at + 1]) == 1 then
         if redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
             redis.call('HSET', members, user, ARGV[at + 2])
-            changes[#changes + 1] = '+' .. user
+            local is_return = ARGV[7] ~= '' and redis.call('HDEL', held, '-' .. user) == 1
+            changes[#changes + 1] = (is_return and '=' or '+') .. user
             tell('+', ARGV[at + 2])
         end
     end
@@ -75,12 +86,22 @@ else
     redis.call('HSET', state, 'of|' .. node, count)
 end
 total = total - had + count
+local cancels = 0
 if total <= 0 then
     redis.call('DEL', state, connections, members)
+    if was_occupied == 1 then
+        hold('.')
+    end
 else
     redis.call('HSET', state, 'total', total)
+    if was_occupied == 0 and ARGV[7] ~= '' then
+        cancels = redis.call('HDEL', held, '.')
+    end
     if ARGV[6] == '1' and count ~= had then
         tell('#', total)
     end
 end
-return {string.format('%.0f', sequence), total, was_occupied, changes, redis.call('HVALS', members), missed}
+return {
+    string.format('%.0f', sequence), total, was_occupied, changes, redis.call('HVALS', members), missed,
+    redis.call('GET', cached), redis.call('PTTL', cached), cancels
+}

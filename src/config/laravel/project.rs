@@ -257,6 +257,9 @@ impl Project {
         if let Some(connections) = root.get(&["broadcasting", "connections"]) {
             reverb_config::add_connections(connections, file, &mut self.config);
         }
+        if let Some(redis) = root.get(&["database", "redis"]) {
+            reverb_config::add_database(redis, file, &mut self.config);
+        }
         self.warnings.push(format!(
             "the app's configuration is cached: {file} counts and {} does not, for Laravel as for Resound; RESOUND_ variables still do",
             variables.file.as_deref().unwrap_or(".env")

@@ -1,5 +1,6 @@
 //! The settings in `config/reverb.php`, or in its part of a cached configuration.
 use super::super::{
+    cluster::{CONNECTION, prefix_of_channel},
     layers::{Layer, Table},
     php::{Node, Value as Php},
     variables::larger_events,
@@ -10,6 +11,10 @@ use config::{Value, ValueKind};
 #[derive(Debug, Default)]
 pub(in super::super) struct ReverbConfig {
     pub(in super::super) settings: Layer,
+    /// the Redis of a cluster, as `scaling.server` has it; none there: that of `REDIS_` variables
+    redis: Option<Layer>,
+    /// what tells clusters apart
+    channel: Layer,
     /// follows from a value without being what it says
     pub(in super::super) derived: Layer,
     /// settings written out in the file: Laravel would take them, whatever variables say
@@ -20,6 +25,24 @@ pub(in super::super) struct ReverbConfig {
     pub(in super::super) absence: Option<String>,
     pub(in super::super) warnings: Vec<String>,
     pub(in super::super) notes: Vec<String>,
+}
+
+impl ReverbConfig {
+    /// The Redis of a cluster. `variables` is what variables say of it.
+    pub(in super::super) fn redis_with(&self, variables: &Layer) -> Layer {
+        let mut layer = self.channel.clone();
+        match &self.redis {
+            Some(redis) => {
+                layer.values.extend(redis.values.clone());
+                let prefix = variables.values.get_key_value("cluster.prefix");
+                layer
+                    .values
+                    .extend(prefix.map(|(key, value)| (key.clone(), value.clone())));
+            }
+            None => layer.values.extend(variables.values.clone()),
+        }
+        layer
+    }
 }
 
 /// What Reverb's stock file has and nobody chose. It is left to Resound's own defaults.
@@ -80,6 +103,22 @@ pub(super) fn add_connections(connections: &Node, file: &str, found: &mut Reverb
                 }
             }
         }
+    }
+    *found = reader.found;
+}
+
+/// Where `scaling.server` names no Redis, Reverb takes the default connection of the app.
+pub(super) fn add_database(redis: &Node, file: &str, found: &mut ReverbConfig) {
+    if found.redis.is_some() {
+        return;
+    }
+    let mut reader = Reader {
+        file,
+        client_events_are_set: true,
+        found: std::mem::take(found),
+    };
+    if let Some(connection) = redis.get(&["default"]) {
+        reader.redis(connection);
     }
     *found = reader.found;
 }
@@ -164,13 +203,58 @@ impl Reader<'_> {
         if let Some(tls) = server.get(&["options", "tls"]) {
             self.tls(tls);
         }
-        let scaling = server.get(&["scaling", "enabled"]);
-        if let Some(node) = scaling.filter(|node| node.value.is_truthy() && node.variable.is_none())
+        if let Some(scaling) = server.get(&["scaling"]) {
+            self.scaling(scaling);
+        }
+    }
+
+    fn scaling(&mut self, scaling: &Node) {
+        if let Some(node) = scaling.get(&["enabled"])
+            && node.value.is_truthy()
         {
-            self.warn(
-                node,
-                "scaling is on, but this version runs alone: several servers don't share their channels",
-            );
+            let origin = self.origin(node);
+            self.found.settings.set("cluster.enabled", true, &origin);
+            if node.variable.is_none() {
+                self.found.literals.push("cluster.enabled");
+            }
+        }
+        if let Some(node) = scaling.get(&["channel"])
+            && let Some(channel) = node.text()
+        {
+            let origin = self.origin(node);
+            prefix_of_channel(&channel, &origin, &mut self.found.channel);
+        }
+        if let Some(server) = scaling.get(&["server"]) {
+            self.redis(server);
+        }
+    }
+
+    /// A Redis connection. An empty one is none.
+    fn redis(&mut self, connection: &Node) {
+        if connection.entries().next().is_none() {
+            return;
+        }
+        let mut layer = Layer::default();
+        for (key, path) in CONNECTION {
+            if let Some(node) = connection.get(&[key])
+                && let Some(text) = node.text()
+            {
+                layer.set(path, text, &self.origin_of(node));
+            }
+        }
+        let scheme = connection.get(&["scheme"]);
+        if let Some(node) = scheme.filter(|node| node.text().as_deref() == Some("tls")) {
+            layer.set("cluster.tls", true, &self.origin_of(node));
+        }
+        self.found.redis = Some(layer);
+    }
+
+    /// With the variable it comes from.
+    fn origin_of(&self, node: &Node) -> String {
+        let origin = self.origin(node);
+        match &node.variable {
+            Some(name) => format!("{origin} ({name})"),
+            None => origin,
         }
     }
 

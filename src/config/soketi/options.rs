@@ -24,6 +24,10 @@ pub(super) enum Meaning {
     Mode,
     /// soketi's metrics under soketi's names
     Metrics,
+    /// how several servers share their channels
+    Adapter,
+    /// where that adapter's Redis is
+    Redis(RedisPart),
     /// seconds for signing in, for those apps that ask for it
     SigninTimeout,
     /// There is nothing like it; any value but soketi's own default is worth a warning that says this.
@@ -34,6 +38,21 @@ pub(super) enum Meaning {
     },
     /// Goes with another option or concerns what doesn't exist here: nothing to warn of at start.
     Unused(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RedisPart {
+    /// the same as this setting of `[cluster]`
+    Setting(&'static str, Kind),
+    KeyPrefix,
+    Prefix,
+    Sentinels,
+    Nodes,
+    /// the nodes count, and no other server
+    ClusterMode,
+    Tls,
+    /// of the client's; TLS is among them
+    Options,
 }
 
 /// How soketi's value becomes a setting's.
@@ -58,13 +77,16 @@ pub(super) enum Kind {
 }
 
 use Kind::{Kilobytes, Megabytes, Seconds, Switch, Text, Whole};
-use Meaning::{App, AppManager, Apps, Metrics, Mode, NoEqual, Setting, SigninTimeout, Unused};
+use Meaning::{
+    Adapter, App, AppManager, Apps, Metrics, Mode, NoEqual, Redis, Setting, SigninTimeout, Unused,
+};
 
-const ALONE: &str = "this version runs alone: several servers don't share their channels";
-const ADAPTER: &str = "it belongs to an adapter, and this version runs alone";
-const CLUSTER: &str = "nodes don't look for each other: this version runs alone";
-const REDIS: &str =
-    "Redis is not used: this version runs alone and keeps everything in the process";
+const ADAPTER: &str = "it belongs to an adapter that isn't here";
+const ASKING: &str = "other servers are not asked: what they share is in Redis";
+const CLUSTER: &str = "nodes don't look for each other: what they share is in Redis";
+const REDIS: &str = "only the adapter uses Redis";
+const CACHE: &str =
+    "cached events are in Redis if the adapter is redis, and otherwise in the process";
 const SQL: &str = "apps are not read from a database";
 const IN_PROCESS: &str = "it is kept in the process";
 const QUEUE: &str = "webhooks wait in the process and are sent from there";
@@ -99,6 +121,15 @@ const fn no_equal(
 
 const fn unused(variable: &'static str, path: &'static str, why: &'static str) -> SoketiOption {
     option(variable, path, Unused(why))
+}
+
+const fn redis(
+    variable: &'static str,
+    path: &'static str,
+    key: &'static str,
+    kind: Kind,
+) -> SoketiOption {
+    option(variable, path, Redis(RedisPart::Setting(key, kind)))
 }
 
 /// The fields of the first app that have variables: name and field.
@@ -178,13 +209,13 @@ pub(super) static OPTIONS: &[SoketiOption] = &[
     unused("DB_POSTGRES_PASSWORD", "database.postgres.password", SQL),
     unused("DB_POSTGRES_DATABASE", "database.postgres.database", SQL),
 
-    no_equal("ADAPTER_DRIVER", "adapter.driver", "\"local\"", ALONE),
+    option("ADAPTER_DRIVER", "adapter.driver", Adapter),
     unused("ADAPTER_CLUSTER_REQUESTS_TIMEOUT", "adapter.cluster.requestsTimeout", ADAPTER),
-    unused("ADAPTER_REDIS_PREFIX", "adapter.redis.prefix", ADAPTER),
-    unused("ADAPTER_REDIS_CLUSTER_MODE", "adapter.redis.clusterMode", ADAPTER),
-    unused("ADAPTER_REDIS_REQUESTS_TIMEOUT", "adapter.redis.requestsTimeout", ADAPTER),
-    unused("ADAPTER_REDIS_SUB_OPTIONS", "adapter.redis.redisSubOptions", ADAPTER),
-    unused("ADAPTER_REDIS_PUB_OPTIONS", "adapter.redis.redisPubOptions", ADAPTER),
+    option("ADAPTER_REDIS_PREFIX", "adapter.redis.prefix", Redis(RedisPart::Prefix)),
+    option("ADAPTER_REDIS_CLUSTER_MODE", "adapter.redis.clusterMode", Redis(RedisPart::ClusterMode)),
+    unused("ADAPTER_REDIS_REQUESTS_TIMEOUT", "adapter.redis.requestsTimeout", ASKING),
+    option("ADAPTER_REDIS_SUB_OPTIONS", "adapter.redis.redisSubOptions", Redis(RedisPart::Options)),
+    option("ADAPTER_REDIS_PUB_OPTIONS", "adapter.redis.redisPubOptions", Redis(RedisPart::Options)),
     unused("ADAPTER_NATS_PREFIX", "adapter.nats.prefix", ADAPTER),
     unused("ADAPTER_NATS_SERVERS", "adapter.nats.servers", ADAPTER),
     unused("ADAPTER_NATS_USER", "adapter.nats.user", ADAPTER),
@@ -204,17 +235,18 @@ pub(super) static OPTIONS: &[SoketiOption] = &[
     unused("CLUSTER_PORT", "cluster.port", CLUSTER),
     unused("CLUSTER_PREFIX", "cluster.prefix", CLUSTER),
     unused("CLUSTER_UNICAST_ADDRESSES", "cluster.unicast", CLUSTER),
-    unused("DB_REDIS_HOST", "database.redis.host", REDIS),
-    unused("DB_REDIS_PORT", "database.redis.port", REDIS),
-    unused("DB_REDIS_DB", "database.redis.db", REDIS),
-    unused("DB_REDIS_USERNAME", "database.redis.username", REDIS),
-    unused("DB_REDIS_PASSWORD", "database.redis.password", REDIS),
-    unused("DB_REDIS_KEY_PREFIX", "database.redis.keyPrefix", REDIS),
-    unused("DB_REDIS_SENTINELS", "database.redis.sentinels", REDIS),
-    unused("DB_REDIS_SENTINEL_PASSWORD", "database.redis.sentinelPassword", REDIS),
-    unused("DB_REDIS_CLUSTER_NODES", "database.redis.clusterNodes", REDIS),
-    unused("DB_REDIS_INSTANCE_NAME", "database.redis.name", REDIS),
-    no_equal("CACHE_DRIVER", "cache.driver", "\"memory\"", IN_PROCESS),
+    redis("DB_REDIS_HOST", "database.redis.host", "cluster.host", Text),
+    redis("DB_REDIS_PORT", "database.redis.port", "cluster.port", Whole),
+    redis("DB_REDIS_DB", "database.redis.db", "cluster.database", Whole),
+    redis("DB_REDIS_USERNAME", "database.redis.username", "cluster.username", Text),
+    redis("DB_REDIS_PASSWORD", "database.redis.password", "cluster.password", Text),
+    option("DB_REDIS_KEY_PREFIX", "database.redis.keyPrefix", Redis(RedisPart::KeyPrefix)),
+    option("DB_REDIS_SENTINELS", "database.redis.sentinels", Redis(RedisPart::Sentinels)),
+    redis("DB_REDIS_SENTINEL_PASSWORD", "database.redis.sentinelPassword", "cluster.sentinel_password", Text),
+    option("DB_REDIS_CLUSTER_NODES", "database.redis.clusterNodes", Redis(RedisPart::Nodes)),
+    option("", "database.redis.tls", Redis(RedisPart::Tls)),
+    redis("DB_REDIS_INSTANCE_NAME", "database.redis.name", "cluster.sentinel_master", Text),
+    no_equal("CACHE_DRIVER", "cache.driver", "\"memory\"", CACHE),
     unused("CACHE_REDIS_CLUSTER_MODE", "cache.redis.clusterMode", REDIS),
     unused("CACHE_REDIS_OPTIONS", "cache.redis.redisOptions", REDIS),
     no_equal("RATE_LIMITER_DRIVER", "rateLimiter.driver", "\"local\"", IN_PROCESS),

@@ -1,0 +1,150 @@
+//! Calls in the terms of the [`core`](super::core), as scripts; and their answers.
+
+use std::time::Duration;
+
+use redis::{Pipeline, RedisResult, Value};
+
+use super::{
+    channel::member_text,
+    core::{Answer, Body, Call, Event},
+    keys::ChannelKeys,
+    rules::Rules,
+    scripts::{At, Holding, Joined, Left, Member, News, Published, Registered, Scripts},
+    wire,
+};
+use crate::protocol::presence::Member as ChannelMember;
+
+/// Beyond the time that news wait, for a node that is slow to ask.
+const REMEMBERED_LONGER: Duration = Duration::from_secs(60);
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// the node
+    pub node: &'a str,
+    /// the process, as the origin of events
+    pub origin: &'a str,
+}
+
+/// What news of this process are called in Redis.
+pub fn news_name(origin: &str, number: u64) -> String {
+    format!("{origin}.{number}")
+}
+
+/// Gives the news that would come of a call to it.
+pub fn with_news<T>(
+    origin: &str,
+    number: u64,
+    hold: Option<Duration>,
+    call: impl FnOnce(News<'_>) -> T,
+) -> T {
+    let Some(wait) = hold else {
+        return call(News::default());
+    };
+    let remembered = (wait + REMEMBERED_LONGER).as_millis();
+    call(News {
+        name: &news_name(origin, number),
+        remembered_ms: u64::try_from(remembered).unwrap_or(u64::MAX),
+    })
+}
+
+/// Puts a call at the end of a batch.
+pub fn add(
+    scripts: &Scripts,
+    pipe: &mut Pipeline,
+    keys: &ChannelKeys,
+    caller: Caller<'_>,
+    call: &Call,
+) {
+    let Caller { node, origin } = caller;
+    let at = At { keys, node };
+    match call {
+        Call::Join {
+            member,
+            members_max,
+            rules,
+            wanted,
+        } => {
+            let text = member.as_deref().map(member_text);
+            let member = member.as_deref().zip(text.as_deref());
+            let member = member.map(|(member, text)| described(member, text));
+            scripts.join(pipe, at, member, *members_max, *rules, *wanted);
+        }
+        Call::Leave {
+            user_id,
+            rules,
+            number,
+        } => with_news(origin, *number, rules.hold, |news| {
+            scripts.leave(pipe, at, user_id.as_deref(), rules.tell_count, news);
+        }),
+        Call::Publish { number, event } => publish(scripts, pipe, keys, origin, *number, event),
+        Call::Register {
+            subscriptions,
+            seen,
+            members,
+            rules,
+            number,
+        } => {
+            let Rules { tell_count, hold } = *rules;
+            let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
+            let members: Vec<(Member<'_>, u32)> = members
+                .iter()
+                .zip(&texts)
+                .map(|((member, count), text)| (described(member, text), *count))
+                .collect();
+            let holding = Holding {
+                subscriptions: *subscriptions,
+                seen: *seen,
+                members: &members,
+            };
+            with_news(origin, *number, hold, |news| {
+                scripts.register(pipe, at, holding, tell_count, news);
+            });
+        }
+        Call::Online(is_online) => scripts.online(pipe, at, *is_online),
+        Call::Count => scripts.count(pipe, at),
+    }
+}
+
+fn described<'a>(member: &'a ChannelMember, text: &'a str) -> Member<'a> {
+    Member {
+        user_id: &member.user_id,
+        text,
+    }
+}
+
+fn publish(
+    scripts: &Scripts,
+    pipe: &mut Pipeline,
+    keys: &ChannelKeys,
+    origin: &str,
+    number: u64,
+    event: &Event,
+) {
+    let cached_ms = event.cached_for.map_or(0, |ttl| ttl.as_millis());
+    let cached_ms = u64::try_from(cached_ms).unwrap_or(u64::MAX);
+    let head = wire::event_head(origin, number, event.except, cached_ms);
+    let kind = match event.body {
+        Body::Frame(_) => "!",
+        Body::Close => "x",
+    };
+    scripts.publish(pipe, keys, kind, &head, event.payload(), cached_ms);
+}
+
+/// The answers to a batch.
+pub fn answers(calls: &[Call], values: Vec<RedisResult<Value>>) -> RedisResult<Vec<Answer>> {
+    let pairs = calls.iter().zip(values);
+    pairs.map(|(call, value)| answer(call, &value?)).collect()
+}
+
+/// The answer to one call.
+pub fn answer(call: &Call, value: &Value) -> RedisResult<Answer> {
+    Ok(match call {
+        Call::Join { .. } => Answer::Joined(Joined::from_value(value)?),
+        Call::Leave { .. } => Answer::Left(Left::from_value(value)?),
+        Call::Publish { .. } | Call::Online(_) | Call::Count => {
+            Answer::Published(Published::from_value(value)?)
+        }
+        Call::Register { .. } => Answer::Registered(Registered::from_value(value)?),
+    })
+}

@@ -1,0 +1,264 @@
+//! One connection to one Redis. Commands and what is pushed share it (RESP 3): a message that Redis sent before an answer comes
+//! before it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use redis::{
+    AsyncConnectionConfig, Cmd, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisFuture,
+    RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    cmd,
+};
+use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
+
+use super::{
+    Patience, failure,
+    pushes::Pushes,
+    servers::{Access, Place},
+};
+use crate::client::{self, Stream};
+
+/// A connection that stands; cheap to clone, closed with its last clone.
+#[derive(Clone)]
+pub struct Link {
+    connection: MultiplexedConnection,
+    fate: Arc<Fate>,
+    _task: Arc<Task>,
+    /// keeps an eye on the connection; not in the clones that the watch itself holds
+    _watch: Option<Arc<Task>>,
+}
+
+/// What becomes of a connection.
+struct Fate {
+    place: Place,
+    patience: Patience,
+    /// `None` for a connection that only asks
+    pushes: Option<Pushes>,
+    /// answers can't be believed any more
+    is_broken: AtomicBool,
+    /// topics that this side wants to be told nothing more of
+    leaving: Mutex<HashSet<Vec<u8>>>,
+}
+
+/// Ends with its last handle.
+pub struct Task(pub JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// What a Redis says of itself.
+#[derive(Debug)]
+pub struct Hello {
+    pub is_master: bool,
+    /// `standalone`, `cluster` or `sentinel`
+    pub mode: String,
+}
+
+impl Link {
+    /// Connects and logs in. Fails with a sentence.
+    pub async fn open(
+        place: &Place,
+        access: &Access,
+        patience: Patience,
+        pushes: Option<Pushes>,
+    ) -> RedisResult<Link> {
+        let stream = dial(place, access, patience).await?;
+        let fate = Arc::new(Fate {
+            place: place.clone(),
+            patience,
+            pushes,
+            is_broken: AtomicBool::new(false),
+            leaving: Mutex::default(),
+        });
+        let mut config = AsyncConnectionConfig::new().set_response_timeout(Some(patience.answer));
+        if fate.pushes.is_some() {
+            let fate = fate.clone();
+            config = config.set_push_sender(move |info| {
+                fate.take(info);
+                Ok::<(), ()>(())
+            });
+        }
+        let info = access.for_redis().set_protocol(ProtocolVersion::RESP3);
+        let greeting = MultiplexedConnection::new_with_config(&info, stream, config);
+        let (connection, task) = match timeout(patience.answer, greeting).await {
+            Ok(Ok(greeted)) => greeted,
+            Ok(Err(error)) => return Err(failure::not_let_in(place, access, &error)),
+            Err(_) => return Err(failure::no_answer(place, patience.answer)),
+        };
+        let task = tokio::spawn(task);
+        Ok(Link {
+            connection,
+            fate,
+            _task: Arc::new(Task(task)),
+            _watch: None,
+        })
+    }
+
+    /// Lives as long as the link and its clones.
+    pub fn watched(self, watch: Arc<Task>) -> Link {
+        Link {
+            _watch: Some(watch),
+            ..self
+        }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.fate.place
+    }
+
+    /// What the other side is. Also the way to find out whether it still answers: no permission is needed for it.
+    pub async fn hello(&mut self) -> RedisResult<Hello> {
+        let said: HashMap<String, Value> = cmd("HELLO").arg(3).query_async(self).await?;
+        let field = |name: &str| match said.get(name) {
+            Some(Value::BulkString(text)) => String::from_utf8_lossy(text).into_owned(),
+            Some(Value::SimpleString(text)) => text.clone(),
+            _ => String::new(),
+        };
+        Ok(Hello {
+            // who doesn't say is asked no further
+            is_master: !matches!(field("role").as_str(), "replica" | "slave"),
+            mode: field("mode"),
+        })
+    }
+
+    async fn one(&mut self, command: &Cmd) -> RedisResult<Value> {
+        self.fate.note_leaving(std::iter::once(command));
+        let answer = self.connection.req_packed_command(command).await;
+        self.fate.judge(answer.as_ref().ok())?;
+        answer.map_err(|error| self.fate.explained(error))
+    }
+
+    async fn many(
+        &mut self,
+        pipe: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
+        self.fate.note_leaving(pipe.cmd_iter());
+        let answers = self.connection.req_packed_commands(pipe, offset, count);
+        let answers = answers.await;
+        self.fate.judge(answers.iter().flatten())?;
+        answers.map_err(|error| self.fate.explained(error))
+    }
+}
+
+impl ConnectionLike for Link {
+    fn req_packed_command<'a>(&'a mut self, command: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(self.one(command))
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipe: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        Box::pin(self.many(pipe, offset, count))
+    }
+
+    fn get_db(&self) -> i64 {
+        self.connection.get_db()
+    }
+}
+
+impl Fate {
+    /// Called by the connection's own task, before the answers that came after the push are handed out.
+    fn take(&self, info: PushInfo) {
+        let Some(pushes) = &self.pushes else {
+            return;
+        };
+        match info.kind {
+            PushKind::Message | PushKind::SMessage => pushes.message(info.data),
+            PushKind::Disconnection => self.break_off(),
+            PushKind::SUnsubscribe if !self.has_left(&info.data) => self.break_off(),
+            _ => {}
+        }
+    }
+
+    /// Whether that topic was to be left. If not, its slot has moved to another server, which Redis tells in the words of an
+    /// answer: the library takes it for one, so that from here on each answer goes to a command that wasn't meant.
+    fn has_left(&self, data: &[Value]) -> bool {
+        let Some(Value::BulkString(topic)) = data.first() else {
+            return false;
+        };
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.remove(topic)
+    }
+
+    fn note_leaving<'a>(&self, commands: impl Iterator<Item = &'a Cmd>) {
+        for command in commands {
+            let mut words = command.args_iter();
+            if let Some(redis::Arg::Simple(b"SUNSUBSCRIBE")) = words.next() {
+                let topics = words.filter_map(|word| match word {
+                    redis::Arg::Simple(topic) => Some(topic.to_vec()),
+                    _ => None,
+                });
+                let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+                leaving.extend(topics);
+            }
+        }
+    }
+
+    fn break_off(&self) {
+        self.is_broken.store(true, Ordering::Release);
+        if let Some(pushes) = &self.pushes {
+            pushes.lose();
+        }
+    }
+
+    /// An error if no answer of this connection can be believed, or none that another server wouldn't have to give.
+    fn judge<'a>(&self, answers: impl IntoIterator<Item = &'a Value>) -> RedisResult<()> {
+        for answer in answers {
+            if let Value::ServerError(error) = answer
+                && failure::is_wrong_server(error.code(), error.details().unwrap_or_default())
+            {
+                self.break_off();
+                return Err(error.clone().into());
+            }
+        }
+        match self.is_broken.load(Ordering::Acquire) {
+            true => Err(failure::failure(format!(
+                "the connection to Redis at {} is gone, or serves other channels now",
+                self.place
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn explained(&self, error: redis::RedisError) -> redis::RedisError {
+        failure::of_call(&self.place, self.patience.answer, error)
+    }
+}
+
+async fn dial(place: &Place, access: &Access, patience: Patience) -> RedisResult<Box<dyn Stream>> {
+    let Some(address) = place.address(access.tls.is_some()) else {
+        return dial_unix(place, patience).await;
+    };
+    let stream = match &access.tls {
+        Some(tls) => client::connect(&address, tls.config(), patience.connect).await,
+        None => client::connect_plain(&address, patience.connect).await,
+    };
+    stream.map_err(failure::not_connected)
+}
+
+async fn dial_unix(place: &Place, patience: Patience) -> RedisResult<Box<dyn Stream>> {
+    let Place::Unix(path) = place else {
+        return Err(failure::failure("Redis is nowhere"));
+    };
+    match timeout(patience.connect, UnixStream::connect(path)).await {
+        Ok(Ok(stream)) => Ok(Box::new(stream)),
+        Ok(Err(error)) => Err(failure::failure(format!(
+            "Redis can't be reached at {place}: {error}"
+        ))),
+        Err(_) => Err(failure::no_answer(place, patience.connect)),
+    }
+}

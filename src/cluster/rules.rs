@@ -1,0 +1,50 @@
+//! What else is to be done when somebody comes to a channel or goes: whether the others are told how many they are, and whether
+//! the news of who left waits for a return.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    apps::App, config::Settings, directory::is_counted, protocol::channel::ChannelName,
+    webhook::Webhooks,
+};
+
+/// For one channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// subscribers and webhooks are told how many subscriptions there are (S-24)
+    pub tell_count: bool,
+    /// the news that somebody left or that the channel is vacated waits this long, and is cancelled by a return (W-11, U-23)
+    pub hold: Option<Duration>,
+}
+
+/// Where the rules come from: the settings in force.
+#[derive(Clone)]
+pub struct Rulebook {
+    pub settings: Arc<ArcSwap<Settings>>,
+    pub webhooks: Webhooks,
+}
+
+impl Rulebook {
+    pub fn rules(&self, app: &App, channel: &ChannelName) -> Rules {
+        Rules {
+            tell_count: is_counted(app, channel),
+            hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
+        }
+    }
+
+    fn hold(&self, app: &App, channel: &ChannelName) -> Option<Duration> {
+        if channel.is_internal() {
+            return None;
+        }
+        let of_user = channel.user_id().is_some() && app.users.watchlist;
+        let of_webhooks = self.webhooks.is_wanted(app);
+        let removal_delay = || self.settings.load().webhook.removal_delay;
+        match (of_user, of_webhooks) {
+            (true, _) => Some(app.users.watchlist_grace),
+            (false, true) => Some(removal_delay()),
+            (false, false) => None,
+        }
+    }
+}
