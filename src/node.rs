@@ -81,11 +81,7 @@ impl Node {
         Node {
             apps: Arc::new(ArcSwap::from_pointee(apps)),
             version: AtomicU64::new(1),
-            directory: Directory::new(
-                inboxes,
-                settings.hub.cached_events_max,
-                webhooks.clone(),
-            ),
+            directory: Directory::new(inboxes, settings.hub.cached_events_max, webhooks.clone()),
             webhooks,
             cluster: None,
             answers: Answers::new(
