@@ -173,6 +173,13 @@ impl Hub {
         name
     }
 
+    /// The name of a channel as all of its subscribers here share it.
+    pub fn shared_name(&self, channel: ChannelKey) -> ChannelName {
+        let channels = self.channels.borrow();
+        let known = channels.get_key_value(&channel);
+        known.map_or(channel.name, |(known, _)| known.name.clone())
+    }
+
     /// From now on the socket gets nothing more of the channel, whatever is on its way to this hub (S-19).
     pub fn unsubscribe(&self, channel: &ChannelKey, socket: SocketKey) {
         let mut channels = self.channels.borrow_mut();

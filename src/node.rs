@@ -165,6 +165,11 @@ impl Node {
         self.cluster.as_ref()
     }
 
+    #[cfg(test)]
+    pub(crate) fn take_part_in(&mut self, cluster: Cluster) {
+        self.cluster = Some(cluster);
+    }
+
     pub fn webhooks(&self) -> &Webhooks {
         &self.webhooks
     }

@@ -203,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn the_cluster_is_made_at_the_start() {
+        let cluster = |lines: &str| format!("{APP}[cluster]\nenabled = true\n{lines}");
+        check(
+            APP,
+            &cluster("host = 'r'"),
+            &[],
+            &[
+                "cluster.enabled is true, it was false",
+                "cluster.host is \"r\", it was \"127.0.0.1\"",
+            ],
+        );
+        check(
+            &cluster("url = 'redis://:hush1@r'"),
+            &cluster("url = 'redis://:hush2@r'"),
+            &[],
+            &["a password in cluster is another"],
+        );
+    }
+
+    #[test]
     fn warnings_are_told_once() {
         let settings = |text: &str| from_toml(text).unwrap_or_else(|e| panic!("{text}: {e}"));
         let good = settings(APP);

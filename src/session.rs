@@ -1,5 +1,6 @@
 //! Session: one connection's protocol state, and what its client's messages lead to. Knows nothing of the transport.
 
+mod awaited;
 mod client_event;
 mod rate;
 mod signin;
@@ -16,14 +17,15 @@ use std::{
     time::Instant,
 };
 
-use self::{rate::Allowance, signin::SignedIn, subscriptions::Subscriptions};
+use self::{awaited::Awaited, rate::Allowance, signin::SignedIn, subscriptions::Subscriptions};
 use crate::{
     apps::App,
+    cluster::Cluster,
     frame::{Frame, FrameError},
     gate::log_refusal,
     hub::{
         Hub, SocketKey,
-        inbox::ChannelKey,
+        inbox::{ChannelKey, Letter},
         link::{Link, Phase},
     },
     metrics::kind_index,
@@ -52,6 +54,8 @@ pub struct Session {
     version: u64,
     subscriptions: Subscriptions,
     signed_in: Option<Box<SignedIn>>,
+    /// `None`: nothing is on its way
+    awaited: Option<Box<Awaited>>,
     /// when a refusal was logged last, in seconds of the hub's clock
     refusal_logged_s: Cell<Option<u32>>,
     messages: Allowance,
@@ -85,6 +89,7 @@ impl Session {
             version: 0,
             subscriptions: Subscriptions::default(),
             signed_in: None,
+            awaited: None,
             refusal_logged_s: Cell::new(None),
         }
     }
@@ -112,11 +117,16 @@ impl Session {
     }
 
     /// Takes the connection off a channel, in the hub first: nothing more of it may arrive (S-19).
-    fn leave(&self, channel: &ChannelName, user_id: Option<&str>) {
+    fn leave(&self, channel: &ChannelName, user_id: Option<&Arc<str>>) {
         let key = self.channel_key(channel);
         self.hub.unsubscribe(&key, self.key);
         let worker = self.hub.worker();
+        if let Some(cluster) = self.node.cluster() {
+            cluster.leave(&self.app, &key, worker, user_id.cloned());
+            return;
+        }
         let directory = self.node.directory();
+        let user_id = user_id.map(|id| &**id);
         if directory.leave(&self.app, &key, worker, user_id, Instant::now()) {
             self.count_vacated(channel);
         }
@@ -136,7 +146,24 @@ impl Session {
             return Ok(());
         }
         self.count_message()?;
-        match ClientMessage::parse(text)? {
+        self.obey(text)
+    }
+
+    /// Goes on with a message that has waited. It is counted already.
+    fn resume(&mut self, text: &str) {
+        self.look_for_reload();
+        if self.link.phase() == Phase::Open {
+            let result = self.obey(text);
+            self.answer(result);
+        }
+    }
+
+    fn obey(&mut self, text: &str) -> Result<(), ClientError> {
+        let message = ClientMessage::parse(text)?;
+        if self.defer(&message, text) {
+            return Ok(());
+        }
+        match message {
             ClientMessage::Subscribe(request) => subscribe::subscribe(self, &request),
             ClientMessage::Unsubscribe { channel } => {
                 subscribe::unsubscribe(self, &channel);
@@ -207,6 +234,15 @@ impl Session {
         is_over
     }
 
+    fn is_awaiting_too_much(&self) -> bool {
+        let awaited = self.awaited.as_ref();
+        awaited.is_some_and(|awaited| !awaited.takes_more())
+    }
+
+    fn is_cluster_congested(&self) -> bool {
+        self.node.cluster().is_some_and(Cluster::is_congested)
+    }
+
     fn answer(&mut self, result: Result<(), ClientError>) {
         let Err(error) = result else {
             return;
@@ -225,11 +261,23 @@ impl Session {
 
 impl Conversation for Session {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.node.directory().is_congested() {
+        if self.is_awaiting_too_much() {
+            // The letter with the answer wakes.
+            return Poll::Pending;
+        }
+        if self.is_cluster_congested() || self.node.directory().is_congested() {
             self.hub.park(cx.waker());
             return Poll::Pending;
         }
         Poll::Ready(())
+    }
+
+    fn takes_more(&self) -> bool {
+        !self.is_awaiting_too_much() && !self.is_cluster_congested()
+    }
+
+    fn letter(&mut self, letter: Letter) {
+        awaited::take(self, letter);
     }
 
     fn text(&mut self, text: &str) {
@@ -258,6 +306,7 @@ impl Drop for Session {
         if end.is_eviction() {
             self.node.observe().evicted(self.socket(), end);
         }
+        awaited::end(self);
         signin::sign_out(self);
         subscribe::leave_all(self);
         tracing::debug!(app = self.app.id, socket_id = %self.link.socket_id(), "disconnected");

@@ -18,6 +18,12 @@ pub trait Conversation {
     /// Whether another message can be taken now; `Pending` stops the reading until `cx` is woken.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
+    /// Whether the message after the last one can be taken right away: a look between the messages of one read, which costs
+    /// nothing. What it keeps waiting, [`poll_ready`](Conversation::poll_ready) and a letter set going again.
+    fn takes_more(&self) -> bool {
+        true
+    }
+
     fn text(&mut self, text: &str);
 
     fn binary(&mut self, bytes: &[u8]);

@@ -4,7 +4,7 @@
 //! What a user of Redis needs to be let in and to do all that is done here, with the prefix `resound`:
 //!
 //! ```text
-//! ACL SETUSER resound on >PASSWORD resetkeys ~resound:* resetchannels &resound:* -@all +@read +@write -@dangerous +@connection +evalsha +script|load +time +publish +subscribe +unsubscribe
+//! ACL SETUSER resound on >PASSWORD resetkeys ~resound:* resetchannels &resound:* -@all +@read +@write -@scripting -@dangerous +select +evalsha +script|load +time +publish +subscribe +unsubscribe
 //! ```
 //!
 //! and on a Redis Cluster also `+spublish +ssubscribe +sunsubscribe +cluster|slots`. A user of Sentinels needs

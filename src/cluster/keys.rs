@@ -63,9 +63,9 @@ impl Keys {
         format!("{}:connections:{app_id}", self.prefix)
     }
 
-    /// Hash: what every node says of itself.
+    /// Hash: what every node says of itself. In one slot with [`Keys::nodes`].
     pub fn loads(&self) -> String {
-        format!("{}:nodes:loads", self.prefix)
+        format!("{}:{{nodes}}:loads", self.prefix)
     }
 
     /// Set: the channels a node has subscribers of, for whoever cleans up after it.
@@ -75,7 +75,7 @@ impl Keys {
 
     /// Sorted set: every node by the time of its last sign of life.
     pub fn nodes(&self) -> String {
-        format!("{}:nodes", self.prefix)
+        format!("{}:{{nodes}}", self.prefix)
     }
 }
 

@@ -13,14 +13,14 @@ use tokio::sync::mpsc;
 use super::{
     calls::{Caller, add, answer},
     channel::What,
-    connection::{Connection, Patience, Push},
+    connection::{Connection, Patience, Push, Servers},
     core::{Answer, Ask, Body, Call, Core, Event, Happening, Ticket, Wanted},
     driver::{ClusterSettings, Driver, Node, Request, Rulebook, understand},
     keys::{ChannelKeys, Keys},
     model::{Redis as Model, Told},
     rules::Rules,
     scripts::{Joined, Left, Published, Registered, Scripts, Telling},
-    testing::{PATIENCE, RedisServer},
+    testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
     wire::Unreadable,
 };
 use crate::{
@@ -427,9 +427,13 @@ struct Running {
 
 impl Running {
     fn start(server: &RedisServer) -> Running {
+        Running::start_at(server.servers())
+    }
+
+    fn start_at(servers: Servers) -> Running {
         let node = TestNode::default();
         let settings = ClusterSettings {
-            servers: server.servers(),
+            servers,
             prefix: "test".to_owned(),
             patience: Patience {
                 connect: Duration::from_secs(5),
@@ -557,7 +561,28 @@ fn removed(user: &str) -> Happening {
 #[tokio::test]
 async fn two_nodes_share_members_and_events() {
     let server = RedisServer::start();
-    let (mut a, mut b) = (Running::start(&server), Running::start(&server));
+    share(&server.servers()).await;
+}
+
+#[tokio::test]
+async fn two_nodes_share_members_and_events_on_a_redis_cluster_that_lets_them_do_no_more_than_needed()
+ {
+    let cluster = RedisCluster::start();
+    let mut seeds = cluster.seeds();
+    for node in &cluster.nodes {
+        node.order_line("ACL SETUSER narrow on >secret");
+        node.order_line(&format!(
+            "ACL SETUSER narrow {}",
+            documented_rules("test", true)
+        ));
+    }
+    seeds.access = user("narrow", "secret");
+    share(&Servers::Cluster(seeds)).await;
+}
+
+async fn share(servers: &Servers) {
+    let mut a = Running::start_at(servers.clone());
+    let mut b = Running::start_at(servers.clone());
     a.join("ann");
     b.join("bob");
     b.join("ann");
@@ -631,7 +656,7 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             .await
             .expect("keys");
         keys.sort();
-        if keys == ["test:nodes", "test:nodes:loads"] {
+        if keys == ["test:{nodes}", "test:{nodes}:loads"] {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -104,6 +104,10 @@ impl RedisServer {
         answer.unwrap_or_else(|error| panic!("{words:?} at {}: {error}", self.address))
     }
 
+    pub fn order_line(&self, line: &str) -> Value {
+        self.order(&line.split(' ').collect::<Vec<_>>())
+    }
+
     pub fn text(&self, words: &[&str]) -> String {
         let value = self.order(words);
         redis::from_redis_value(value).expect("a text")
@@ -457,4 +461,19 @@ pub fn user(name: &str, password: &str) -> Access {
         password: Some(Password::new(password)),
         ..Access::default()
     }
+}
+
+/// The rules of the ACL that the documentation of the connection gives, for another prefix.
+pub fn documented_rules(prefix: &str, is_cluster: bool) -> String {
+    let source = include_str!("connection.rs");
+    let after = |opening: &str| {
+        let line = source.lines().find_map(|line| line.split_once(opening));
+        line.expect("the documented rules").1
+    };
+    let mut rules = after("//! ACL SETUSER resound on >PASSWORD ").to_owned();
+    if is_cluster {
+        let more = after("on a Redis Cluster also `");
+        rules = format!("{rules} {}", more.split('`').next().unwrap_or_default());
+    }
+    rules.replace("resound:", &format!("{prefix}:"))
 }

@@ -4,6 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use super::Session;
 use crate::{
+    cluster::{Place, Welcome},
+    frame::Frame,
     hub::inbox::ChannelKey,
     protocol::{
         channel::ChannelName,
@@ -25,15 +27,26 @@ pub struct SignedIn {
 /// Signs the connection in, or in again (U-5).
 pub fn signin(session: &mut Session, request: &SigninRequest<'_>) -> Result<(), ClientError> {
     let user = check(session, request)?;
+    let success = server::signin_success(&request.user_data);
     let watching = match session.signed_in.take() {
         Some(before) => before.watching,
+        None if session.node.cluster().is_some() => {
+            ask_for_own_channel(session, user, success);
+            return Ok(());
+        }
         None => {
             join_own_channel(session, &user)?;
             Vec::new()
         }
     };
+    session.send(&success);
+    signed_in(session, user, watching);
+    Ok(())
+}
+
+/// What follows the success, which has been sent. `watching`: what the user watched before.
+pub fn signed_in(session: &mut Session, user: User, watching: Vec<ChannelKey>) {
     session.link.require_authorization(None);
-    session.send(&server::signin_success(&request.user_data));
     unwatch(session, watching);
     let watching = watch(session, &user);
     tracing::debug!(
@@ -43,7 +56,6 @@ pub fn signin(session: &mut Session, request: &SigninRequest<'_>) -> Result<(), 
         "signed in"
     );
     session.signed_in = Some(Box::new(SignedIn { user, watching }));
-    Ok(())
 }
 
 fn check(session: &Session, request: &SigninRequest<'_>) -> Result<User, ClientError> {
@@ -69,6 +81,19 @@ fn check(session: &Session, request: &SigninRequest<'_>) -> Result<User, ClientE
         return Err(ClientError::SignedInAsAnother);
     }
     Ok(user)
+}
+
+/// The cluster signs the connection in, so to say: the success comes with the user's channel.
+fn ask_for_own_channel(session: &mut Session, user: User, success: Frame) {
+    let Some(cluster) = session.node.cluster() else {
+        return;
+    };
+    let key = own_channel(session, &user);
+    let welcome = Welcome::Frame(success);
+    cluster.join(&session.app, key, session.asker(), None, welcome);
+    // It has shown who it is; how long the cluster takes isn't its fault.
+    session.link.require_authorization(None);
+    session.await_signin(user);
 }
 
 /// From here on the connection gets what is sent to the user, before it subscribes to anything (U-13).
@@ -98,8 +123,9 @@ fn own_channel(session: &Session, user: &User) -> ChannelKey {
     session.channel_key(&ChannelName::server_to_user(&user.id))
 }
 
-/// Begins to watch the user's list, and tells its present state (U-22, U-24).
-fn watch(session: &Session, user: &User) -> Vec<ChannelKey> {
+/// Begins to watch the user's list, and tells its present state (U-22, U-24). In a cluster both come later
+/// ([`watching`]).
+fn watch(session: &mut Session, user: &User) -> Vec<ChannelKey> {
     if !session.app.users.watchlist {
         return Vec::new();
     }
@@ -107,6 +133,13 @@ fn watch(session: &Session, user: &User) -> Vec<ChannelKey> {
         session.send(&server::error(&ClientError::WatchlistTooLong {
             max: session.app.users.watchlist_max,
         }));
+    }
+    if let Some(cluster) = session.node.cluster() {
+        if !user.watchlist.is_empty() {
+            cluster.watch(&session.app, &user.watchlist, session.asker());
+            session.await_watch();
+        }
+        return Vec::new();
     }
     let (mut online, mut offline) = (Vec::new(), Vec::new());
     let mut watching = Vec::with_capacity(user.watchlist.len());
@@ -135,10 +168,20 @@ fn watch(session: &Session, user: &User) -> Vec<ChannelKey> {
 fn unwatch(session: &Session, watching: Vec<ChannelKey>) {
     for channel in watching {
         session.hub.unsubscribe(&channel, session.key);
-        session
-            .node
-            .directory()
-            .unwatch(&channel, session.hub.worker());
+        let worker = session.hub.worker();
+        match session.node.cluster() {
+            Some(cluster) => cluster.leave(&session.app, &channel, worker, None),
+            None => session.node.directory().unwatch(&channel, worker),
+        }
+    }
+}
+
+/// The connection watches its user's list from now on.
+pub fn watching(session: &mut Session, places: Vec<Place>) {
+    let channels = places.into_iter().map(|place| place.keep().0).collect();
+    match &mut session.signed_in {
+        Some(signed_in) => signed_in.watching = channels,
+        None => unwatch(session, channels),
     }
 }
 

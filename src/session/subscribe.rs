@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use super::{Session, signin::check_own_channel};
 use crate::{
     apps::App,
+    cluster::{Place, Welcome},
     directory::Joined,
     frame::Frame,
     protocol::{
@@ -27,7 +28,11 @@ pub fn subscribe(session: &mut Session, request: &SubscribeRequest<'_>) -> Resul
             Ok(())
         }
         Ok((channel, member)) => match session.subscriptions.get(&channel) {
-            Some(user_id) => return subscribe_again(session, &channel, user_id, member.as_deref()),
+            Some(user_id) => {
+                check_same_member(&channel, user_id.as_ref(), member.as_deref())?;
+                subscribe_again(session, &channel);
+                return Ok(());
+            }
             None => join(session, channel, member),
         },
         Err(error) => Err(error),
@@ -117,24 +122,29 @@ fn no_member(app: &App, channel: &ChannelName, error: MemberError) -> SubscribeE
     }
 }
 
-/// Success again, with the list of now; nobody else notices (S-14).
-fn subscribe_again(
-    session: &Session,
+/// On one channel a connection is one member.
+fn check_same_member(
     channel: &ChannelName,
-    user_id: &Option<Arc<str>>,
+    user_id: Option<&Arc<str>>,
     member: Option<&Member>,
 ) -> Result<(), ClientError> {
-    if user_id.as_deref() != member.map(|member| &*member.user_id) {
-        return Err(ClientError::ExistingSubscription(
-            channel.as_str().to_owned(),
-        ));
+    if user_id == member.map(|member| &member.user_id) {
+        return Ok(());
     }
-    let (members, cached) = session
-        .node
-        .directory()
-        .look(&session.channel_key(channel), Instant::now());
+    let channel = channel.as_str().to_owned();
+    Err(ClientError::ExistingSubscription(channel))
+}
+
+/// Success again, with the list of now; nobody else notices (S-14).
+fn subscribe_again(session: &mut Session, channel: &ChannelName) {
+    let key = session.channel_key(channel);
+    if let Some(cluster) = session.node.cluster() {
+        cluster.look(key, session.asker());
+        session.await_look();
+        return;
+    }
+    let (members, cached) = session.node.directory().look(&key, Instant::now());
     confirm(session, channel, &members, cached);
-    Ok(())
 }
 
 fn join(
@@ -143,10 +153,16 @@ fn join(
     member: Option<Arc<Member>>,
 ) -> Result<(), SubscribeError> {
     let max = session.app.limits.channels_per_connection_max;
-    if session.subscriptions.len() >= max {
+    if session.subscriptions.len() + session.joins_awaited() >= max {
         return Err(SubscribeError::ChannelsLimit { max });
     }
     let key = session.channel_key(&channel);
+    if let Some(cluster) = session.node.cluster() {
+        let welcome = Welcome::Subscribed;
+        cluster.join(&session.app, key, session.asker(), member, welcome);
+        session.await_join(channel);
+        return Ok(());
+    }
     let Joined {
         since,
         members,
@@ -163,22 +179,33 @@ fn join(
     if is_first {
         session.count_occupied(&channel);
     }
+    confirm(session, &channel, &members, cached);
+    let user_id = member.map(|member| member.user_id.clone());
+    subscribed(session, channel, user_id);
+    Ok(())
+}
+
+/// The cluster has let the connection in, and the hub has subscribed it and confirmed it.
+pub fn joined(session: &mut Session, place: Place) {
+    let (key, user_id) = place.keep();
+    let channel = session.hub.shared_name(key);
+    subscribed(session, channel, user_id);
+}
+
+fn subscribed(session: &mut Session, channel: ChannelName, user_id: Option<Arc<str>>) {
     session.link.metrics().subscribed.add(1);
     if channel.kind().needs_auth() {
         session.link.require_authorization(None);
     }
-    confirm(session, &channel, &members, cached);
     tracing::debug!(
         app = session.app.id,
         socket_id = %session.link.socket_id(),
         channel = channel.as_str(),
         "subscribed"
     );
-    let user_id = member.map(|member| member.user_id.clone());
     let observer = session.node.observe();
     observer.subscribed(session.socket(), &channel, user_id.as_deref());
     session.subscriptions.insert(channel, user_id);
-    Ok(())
 }
 
 /// The frames of a success, in the order of S-13.
@@ -214,7 +241,7 @@ fn miss(session: &Session, channel: &ChannelName) {
 
 /// The two frames of a failure (S-17): one for Echo's `.error()`, one for clients that know only `pusher:error`. Encrypted
 /// channels get no event on the channel, since the Java SDK would try to decrypt it.
-fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
+pub fn refuse(session: &Session, channel: &str, error: &SubscribeError) {
     let is_over = session.note_refusal(
         "a subscription",
         &error.log_text(channel),
@@ -237,20 +264,21 @@ pub fn unsubscribe(session: &mut Session, channel: &str) {
         return;
     };
     if let Some((name, user_id)) = session.subscriptions.remove(&name) {
-        end_subscription(session, &name, user_id.as_deref());
+        end_subscription(session, &name, user_id.as_ref());
     }
 }
 
 /// What follows the end of a connection, the same as from unsubscribing everywhere (C-37).
 pub fn leave_all(session: &mut Session) {
     for (channel, user_id) in session.subscriptions.take() {
-        end_subscription(session, &channel, user_id.as_deref());
+        end_subscription(session, &channel, user_id.as_ref());
     }
 }
 
-fn end_subscription(session: &Session, channel: &ChannelName, user_id: Option<&str>) {
+fn end_subscription(session: &Session, channel: &ChannelName, user_id: Option<&Arc<str>>) {
     session.leave(channel, user_id);
     session.link.metrics().unsubscribed.add(1);
     let observer = session.node.observe();
+    let user_id = user_id.map(|id| &**id);
     observer.unsubscribed(session.socket(), channel, user_id);
 }

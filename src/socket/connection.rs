@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
 use super::{Conversation, Held};
@@ -43,7 +43,8 @@ pub struct Connection<T: Transport + 'static, C: Conversation> {
     reader: FrameReader,
     /// gone once the connection is closing
     conversation: Option<C>,
-    /// bytes that were read and not taken apart yet: what came with the handshake, what one poll left to the next
+    /// bytes that were read and not taken apart yet: what came with the handshake, what one poll left to the next, what the
+    /// conversation wasn't ready for; never more than one read brought
     unread: BytesMut,
     /// the peer's close frame has come: after ours the transport can go
     has_peer_closed: bool,
@@ -122,9 +123,18 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             }
             if !self.unread.is_empty() {
                 let mut unread = std::mem::take(&mut self.unread);
-                self.take_input(&mut unread, &mut messages_left);
+                let taken = self.take_input(&mut unread, &mut messages_left);
+                unread.advance(taken);
+                let is_taken = unread.is_empty();
+                if !is_taken {
+                    self.unread = unread;
+                }
                 if messages_left == 0 {
                     break;
+                }
+                if !is_taken {
+                    // Nothing is read before that.
+                    continue;
                 }
             }
             match self.poll_read(cx, scratch) {
@@ -133,7 +143,8 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 Poll::Ready(Ok(n)) => {
                     self.link.note_received(self.hub.now_s());
                     self.link.metrics().received_bytes.add(n as u64);
-                    self.take_input(&mut scratch[..n], &mut messages_left);
+                    let taken = self.take_input(&mut scratch[..n], &mut messages_left);
+                    self.unread.extend_from_slice(&scratch[taken..n]);
                     if messages_left == 0 {
                         break;
                     }
@@ -152,22 +163,26 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             .map_ok(|()| buffer.filled().len())
     }
 
-    /// Takes bytes apart into messages and has each answered, as many as are left for this poll; keeps the other bytes.
-    fn take_input(&mut self, input: &mut [u8], messages_left: &mut usize) {
+    /// Takes bytes apart into messages and has each answered: as many as are left for this poll and the conversation is
+    /// ready for. Returns how many bytes are done with.
+    fn take_input(&mut self, input: &mut [u8], messages_left: &mut usize) -> usize {
         let mut at = 0;
         // Until the reader has no message, also when all bytes are taken: only then does it let go of a message that it
         // had to put together.
         while !self.has_peer_closed && !self.is_deaf {
-            if *messages_left == 0 && at < input.len() {
-                self.unread.extend_from_slice(&input[at..]);
-                return;
-            }
             // What the peer says while we are closing has no effect, except that it closes too.
             let is_open = self.link.phase() == Phase::Open;
+            let is_awaited = is_open && !self.takes_more();
+            if (*messages_left == 0 || is_awaited) && at < input.len() {
+                return at;
+            }
             let (taken, message) = match self.reader.feed(&mut input[at..]) {
                 Ok((taken, Some(message))) => (taken, message),
-                Ok((_, None)) => return,
-                Err(error) => return self.fail(error),
+                Ok((_, None)) => break,
+                Err(error) => {
+                    self.fail(error);
+                    break;
+                }
             };
             at += taken;
             *messages_left = messages_left.saturating_sub(1);
@@ -187,6 +202,12 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 _ => {}
             }
         }
+        input.len()
+    }
+
+    fn takes_more(&self) -> bool {
+        let conversation = self.conversation.as_ref();
+        conversation.is_none_or(Conversation::takes_more)
     }
 
     /// The peer breaks RFC 6455: nothing it says from here on can be understood.
@@ -236,6 +257,10 @@ impl<T: Transport + 'static, C: Conversation + Unpin> Future for Connection<T, C
         this.link.set_task(cx.waker());
         if this.link.take_ping_due() {
             this.link.push(&Frame::ping(b""));
+        }
+        if this.link.phase() != Phase::Open {
+            // Before the reading: a conversation that isn't ready must not keep the peer's close frame from being read.
+            this.conversation = None;
         }
         if let Some(conversation) = &mut this.conversation {
             for letter in this.hub.take_letters(this.key) {

@@ -330,10 +330,10 @@ pub async fn no_leftovers(redis: &Redis) {
     }
 }
 
-/// What a node says of itself, not which channels it has.
+/// What a node says of itself.
 fn is_of_a_node(key: &str) -> bool {
-    let own = ["node", "connections:"].map(|name| format!("{PREFIX}:{name}"));
-    own.iter().any(|own| key.starts_with(own)) && !key.ends_with(":channels")
+    let own = ["{nodes}", "connections:"].map(|name| [PREFIX, ":", name].concat());
+    own.iter().any(|own| key.starts_with(own))
 }
 
 #[test]

@@ -2,9 +2,13 @@
 //!
 //! Nothing is followed from server to server: whatever shows that the map of slots isn't true any more (`MOVED`, a topic that
 //! was taken away, a server that is silent, gone or a replica, another map) ends all the connections, and the next ones are
-//! made with a new map. So there is one way back, and it is the one that tells the driver that messages may be missing.
+//! made with a new map. So there is one way back, and it is the one that tells the driver that messages may be missing. A slot
+//! that is on its way is waited for: it ends with one master or the other.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::future::{join_all, try_join_all};
 use redis::{Cmd, Pipeline, RedisFuture, RedisResult, Value, aio::ConnectionLike, cmd};
@@ -17,11 +21,16 @@ use super::{
     slots::{self, Range, Way},
 };
 
+/// Between two attempts with a slot that is on its way to another master.
+const MOVING_PAUSE: Duration = Duration::from_millis(20);
+
 /// Connections that stand; cheap to clone.
 #[derive(Clone)]
 pub struct Masters {
     map: Arc<Map>,
     links: Vec<Link>,
+    /// how long an answer may take
+    answer: Duration,
     _watch: Option<Arc<Task>>,
 }
 
@@ -53,6 +62,7 @@ impl Masters {
         Ok(Masters {
             map,
             links,
+            answer: patience.answer,
             _watch: None,
         })
     }
@@ -95,8 +105,11 @@ impl Masters {
 
     async fn one(&mut self, command: &Cmd) -> RedisResult<Value> {
         if slots::way(command) != Way::All {
-            let at = self.route(command)?;
-            return self.links[at].req_packed_command(command).await;
+            let mut pipe = Pipeline::with_capacity(1);
+            pipe.add_command(command.clone());
+            let mut answers = self.many(&pipe, 0, 1).await?;
+            let answer = answers.pop();
+            return answer.ok_or_else(|| failure::failure("the Redis Cluster gave no answer"));
         }
         let asked = self
             .links
@@ -115,15 +128,42 @@ impl Masters {
         offset: usize,
         count: usize,
     ) -> RedisResult<Vec<Value>> {
+        let mut answers = self.send(pipe, offset, count).await?;
+        if pipe.is_transaction() {
+            return Ok(answers);
+        }
+        let deadline = Instant::now() + self.answer;
+        while let Some(late) = slots::to_repeat(pipe, &answers)
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(MOVING_PAUSE).await;
+            let mut again = Pipeline::with_capacity(late.len());
+            for command in late.iter().filter_map(|at| pipe.cmd_iter().nth(*at)) {
+                again.add_command(command.clone());
+            }
+            let repeated = self.send(&again, 0, late.len()).await?;
+            for (at, answer) in late.into_iter().zip(repeated) {
+                answers[at] = answer;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// Each command to the master of its key.
+    async fn send(
+        &mut self,
+        pipe: &Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisResult<Vec<Value>> {
         let routes: RedisResult<Vec<usize>> = pipe.cmd_iter().map(|c| self.route(c)).collect();
         let routes = routes?;
         let Some(first) = routes.first() else {
             return Ok(Vec::new());
         };
         if routes.iter().all(|route| route == first) || pipe.is_transaction() {
-            return self.links[*first]
-                .req_packed_commands(pipe, offset, count)
-                .await;
+            let link = &mut self.links[*first];
+            return link.req_packed_commands(pipe, offset, count).await;
         }
         self.scatter(pipe, &routes).await
     }

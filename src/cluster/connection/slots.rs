@@ -1,6 +1,6 @@
 //! Which master of a Redis Cluster a command goes to: by the slot of its key.
 
-use redis::{Arg, Cmd, Value};
+use redis::{Arg, Cmd, Pipeline, Value};
 
 use super::servers::Place;
 
@@ -125,6 +125,28 @@ pub fn parse(answer: &Value, asked: &Place) -> Option<Vec<Range>> {
     }
     ranges.sort();
     Some(ranges)
+}
+
+/// The numbers of the commands that haven't been done because their slot is on its way to another master, if those can be
+/// repeated without overtaking one of the same slot that has been done.
+pub fn to_repeat(pipe: &Pipeline, answers: &[Value]) -> Option<Vec<usize>> {
+    let is_moving = |answer: &Value| match answer {
+        Value::ServerError(error) => matches!(error.code(), "ASK" | "TRYAGAIN"),
+        _ => false,
+    };
+    if !answers.iter().any(is_moving) {
+        return None;
+    }
+    let mut waiting: Vec<(usize, Way)> = Vec::new();
+    for (at, (command, answer)) in pipe.cmd_iter().zip(answers).enumerate() {
+        let way = way(command);
+        match is_moving(answer) {
+            true => waiting.push((at, way)),
+            false if waiting.iter().any(|(_, other)| *other == way) => return None,
+            false => {}
+        }
+    }
+    Some(waiting.into_iter().map(|(at, _)| at).collect())
 }
 
 /// The first slot that no master has.

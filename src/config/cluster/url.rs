@@ -175,13 +175,25 @@ pub(super) fn without_passwords(value: &Value) -> String {
 }
 
 fn without_password(text: &str) -> String {
-    let start = text.find("://").map_or(0, |at| at + 3);
-    if let Some(end) = text.rfind('@').filter(|end| *end >= start) {
+    let end = text.rfind('@');
+    let scheme = text.find("://").map(|at| at + 3);
+    let start = scheme
+        .filter(|start| end.is_none_or(|end| *start <= end))
+        .unwrap_or(0);
+    if let Some(end) = end {
         let user = text[start..end].split(':').next().unwrap_or_default();
         return format!("{}{user}:****{}", &text[..start], &text[end..]);
     }
-    match text.find("pass") {
-        Some(at) if text.contains('?') => format!("{}pass=****", &text[..at]),
+    if let Some(at) = text.find("pass").filter(|_| text.contains('?')) {
+        return format!("{}pass=****", &text[..at]);
+    }
+    // `redis://u:hush`, its host forgotten: what stands in a port's place is no port
+    let rest = &text[start..];
+    let port = rest.rfind(':').filter(|_| !rest.contains(['[', '/']));
+    match port.map(|at| rest.split_at(at + 1)) {
+        Some((name, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{}{name}****", &text[..start])
+        }
         _ => text.to_owned(),
     }
 }
@@ -189,6 +201,7 @@ fn without_password(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
     #[test]
     fn urls_in_all_their_spellings() {
@@ -250,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn no_text_is_too_odd() {
+        let mut random = SmallRng::seed_from_u64(6379);
+        let parts = [
+            "redis", "://", "unix", "@", ":", "/", "?", "db=", "pass=", "[", "]", "::1", "%", "%4",
+            "#", "é", "\0", "9", "65536", " ", "a",
+        ];
+        for _ in 0..20_000 {
+            let count = random.random_range(0..9);
+            let text: String = (0..count)
+                .map(|_| parts[random.random_range(0..parts.len())])
+                .collect();
+            let _ = RedisUrl::parse(&text, false, PORT);
+            let _ = RedisUrl::of_host(&text, PORT);
+            let _ = without_password(&text);
+        }
+    }
+
+    #[test]
     fn hosts_as_laravel_users_write_them() {
         let check = |text: &str, expected: Option<&str>| {
             let found = RedisUrl::of_host(text, 7).map(|url| {
@@ -279,6 +310,11 @@ mod tests {
         check("redis://:hush@a", "redis://:****@a");
         check("u:hu@sh@a", "u:****@a");
         check("redis://u:hu/sh@a", "redis://u:****@a");
+        check("u:hush@redis://a", "u:****@redis://a");
+        check("redis://u:hush", "redis://u:****");
+        check("u:hush", "u:****");
+        check("a:26379", "a:26379");
+        check("redis://[::1]:7/0", "redis://[::1]:7/0");
         check(
             "redis+unix:///a?db=1&pass=hush&user=u",
             "redis+unix:///a?db=1&pass=****",

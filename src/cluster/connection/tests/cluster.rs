@@ -137,6 +137,60 @@ async fn a_slot_that_moves_ends_the_connection_and_the_next_one_finds_it() {
     assert!(!memory.contains("number_of_cached_scripts:0\r"), "{memory}");
 }
 
+#[tokio::test]
+async fn a_slot_on_its_way_is_waited_for() {
+    let cluster = RedisCluster::start();
+    let servers = cluster.servers();
+    let (topic, other) = (topic_of(0), topic_of(1));
+    let slot = slots::slot(topic.as_bytes()).to_string();
+    let is_moving = |moves: bool| {
+        let ids = [cluster.id(0), cluster.id(1)];
+        let set = |node: usize, state: &[&str]| {
+            let words = [&["CLUSTER", "SETSLOT", &slot], state].concat();
+            cluster.nodes[node].order(&words);
+        };
+        if !moves {
+            set(0, &["STABLE"]);
+            return set(1, &["STABLE"]);
+        }
+        set(1, &["IMPORTING", &ids[0]]);
+        set(0, &["MIGRATING", &ids[1]]);
+    };
+    let batch = || {
+        let mut pipe = Pipeline::new();
+        for key in [&topic, &other, &topic] {
+            pipe.cmd("EVAL")
+                .arg("return redis.call('RPUSH', KEYS[1], 'x')");
+            pipe.arg(1).arg(key);
+        }
+        pipe
+    };
+    let mut open_one = open_with(&servers, SHORT).await.expect("a connection");
+    is_moving(true);
+    let mut connection = open_one.connection.clone();
+    let mut first = batch();
+    let waiting = tokio::spawn(async move { connection.call(&mut first).await });
+    until("the part that isn't moving is done", async || {
+        let length = cluster.nodes[1].order(&["LLEN", &other]);
+        redis::from_redis_value::<u32>(length).expect("a number") == 1
+    })
+    .await;
+    is_moving(false);
+    let answers = waiting.await.expect("no panic").expect("answers");
+    let answers: Vec<u32> = answers
+        .into_iter()
+        .map(|answer| redis::from_redis_value(answer.expect("an answer")).expect("a number"))
+        .collect();
+    assert_eq!(answers, [1, 1, 2]);
+    // one that doesn't arrive is an error in the end
+    cluster.nodes[0].order(&["DEL", &topic]);
+    is_moving(true);
+    let answers = open_one.connection.call(&mut batch()).await;
+    let answers = answers.expect("answers");
+    let error = answers[0].as_ref().expect_err("it is still on its way");
+    assert_eq!(error.code(), Some("ASK"), "{error}");
+}
+
 /// Redis tells of a slot that has moved in the words of an answer: commands that wait for theirs must not get another's.
 #[tokio::test]
 async fn no_answer_is_taken_for_another_when_a_topic_is_taken_away() {

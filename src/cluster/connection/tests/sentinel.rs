@@ -75,7 +75,7 @@ async fn sentinels_and_their_master_have_passwords_of_their_own() {
     }
     for sentinel in &set.sentinels {
         let rules = "ACL SETUSER asker on >of-the-sentinel -@all +sentinel|get-master-addr-by-name";
-        sentinel.order(&rules.split(' ').collect::<Vec<_>>());
+        sentinel.order_line(rules);
     }
     let with = |sentinel: &str, master: &str| {
         let mut settings = set.settings();
