@@ -7,7 +7,7 @@ use tokio::{io::AsyncReadExt, net::TcpSocket};
 use crate::{
     ADMIN, admin_get,
     client::{Client, publish},
-    helpers::{Server, eventually},
+    helpers::{Server, eventually, until},
     page::Page,
     rest::request::{KEY, get, post, send},
 };
@@ -291,9 +291,8 @@ async fn evictions_by_reason() {
     let pings = "[app_defaults]\nping_interval_s = 1\npong_timeout_s = 1\n";
     let server = Server::with(&format!("{ADMIN}{pings}")).await;
     let reader = stalled(&server, "room").await;
-    let app = server.node.apps().by_id("3").unwrap().clone();
-    eventually("its subscription ends", || {
-        server.node.channels(&app, "").is_empty()
+    until("its subscription ends", async || {
+        server.channels("").await.is_empty()
     })
     .await;
     check(&server, &[(pong, 1.0)]).await;
