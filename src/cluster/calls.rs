@@ -85,7 +85,9 @@ pub fn add(
             rules,
             number,
         } => {
-            let Rules { tell_count, hold } = *rules;
+            let Rules {
+                tell_count, hold, ..
+            } = *rules;
             let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
             let members: Vec<(Member<'_>, u32)> = members
                 .iter()

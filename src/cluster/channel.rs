@@ -237,11 +237,16 @@ impl Channel {
             What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
+        let position = match told.what {
+            // Who has just joined is told the number too (S-25), whatever he knows of the rest.
+            What::Count(_) => u64::MAX,
+            _ => told.sequence,
+        };
         if is_news && !self.workers.is_empty() {
             out.push(Output::Tell {
                 channel: key.clone(),
                 workers: self.workers.iter().map(|(worker, _)| *worker).collect(),
-                position: told.sequence,
+                position,
                 what: told.what,
             });
         }

@@ -619,7 +619,7 @@ impl<N: Node> Driver<N> {
             _ => None,
         };
         if let (Some(is_online), Some(user_id)) = (is_online, channel.name.user_id())
-            && (self.node.rulebook())(app_id, &channel.name).hold.is_some()
+            && (self.node.rulebook())(app_id, &channel.name).tells_watchers
         {
             let watchers = ChannelKey {
                 app: channel.app,

@@ -413,6 +413,7 @@ impl Node for TestNode {
         Arc::new(move |_: &str, _: &ChannelName| Rules {
             tell_count: false,
             hold,
+            tells_watchers: false,
         })
     }
 }

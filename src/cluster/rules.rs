@@ -17,6 +17,8 @@ pub struct Rules {
     pub tell_count: bool,
     /// the news that somebody left or that the channel is vacated waits this long, and is cancelled by a return (W-11, U-23)
     pub hold: Option<Duration>,
+    /// those who watch the channel's user are told when it is occupied and vacated (U-23)
+    pub tells_watchers: bool,
 }
 
 /// Where the rules come from: the settings in force.
@@ -31,20 +33,21 @@ impl Rulebook {
         Rules {
             tell_count: is_counted(app, channel),
             hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
+            tells_watchers: tells_watchers(app, channel),
         }
     }
 
     fn hold(&self, app: &App, channel: &ChannelName) -> Option<Duration> {
-        if channel.is_internal() {
+        if tells_watchers(app, channel) {
+            return Some(app.users.watchlist_grace);
+        }
+        if channel.is_internal() || !self.webhooks.is_wanted(app) {
             return None;
         }
-        let of_user = channel.user_id().is_some() && app.users.watchlist;
-        let of_webhooks = self.webhooks.is_wanted(app);
-        let removal_delay = || self.settings.load().webhook.removal_delay;
-        match (of_user, of_webhooks) {
-            (true, _) => Some(app.users.watchlist_grace),
-            (false, true) => Some(removal_delay()),
-            (false, false) => None,
-        }
+        Some(self.settings.load().webhook.removal_delay)
     }
+}
+
+fn tells_watchers(app: &App, channel: &ChannelName) -> bool {
+    app.users.watchlist && channel.user_id().is_some()
 }
