@@ -12,6 +12,7 @@ mod driver;
 mod handle;
 mod held;
 mod keys;
+mod messages;
 #[cfg(test)]
 mod model;
 mod nodes;

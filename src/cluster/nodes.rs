@@ -231,6 +231,7 @@ async fn sweep_channels(
         let nothing = Holding {
             subscriptions: 0,
             seen: 0,
+            heard: (0, 0),
             members: &[],
         };
         with_news(sweep.origin, number, rules.hold, |news| {

@@ -17,6 +17,8 @@ pub struct Rules {
     pub tell_count: bool,
     /// the news that somebody left or that the channel is vacated waits this long, and is cancelled by a return (W-11, U-23)
     pub hold: Option<Duration>,
+    /// somebody may want to know whether the user whose channel it is is there (U-22)
+    pub is_watched: bool,
 }
 
 /// Where the rules come from: the settings in force.
@@ -30,6 +32,7 @@ impl Rulebook {
     pub fn rules(&self, app: &App, channel: &ChannelName) -> Rules {
         Rules {
             tell_count: is_counted(app, channel),
+            is_watched: channel.user_id().is_some() && app.users.watchlist,
             hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
         }
     }
