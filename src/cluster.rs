@@ -9,6 +9,8 @@ mod channel;
 pub mod connection;
 mod core;
 mod driver;
+#[cfg(test)]
+pub(crate) mod fake;
 mod handle;
 mod held;
 mod keys;

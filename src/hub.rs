@@ -191,6 +191,11 @@ impl Hub {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn subscriptions(&self) -> usize {
+        self.channels.borrow().values().map(Subscribers::len).sum()
+    }
+
     /// Wakes the connection when the inboxes may have room again.
     pub fn park(&self, waker: &Waker) {
         self.parked.borrow_mut().push(waker.clone());

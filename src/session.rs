@@ -6,6 +6,8 @@ mod rate;
 mod signin;
 mod subscribe;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 
 use std::{
     cell::Cell,
