@@ -14,6 +14,7 @@ pub(crate) mod fake;
 mod handle;
 mod held;
 mod keys;
+pub mod listing;
 #[cfg(test)]
 mod model;
 mod nodes;

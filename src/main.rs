@@ -13,7 +13,7 @@ use resound::{
     health,
     import::{self, ImportError},
     log::{self, LogFormat},
-    publish,
+    nodes, publish,
     server::{self, limits},
     tail, welcome,
 };
@@ -66,6 +66,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Tail(arguments)) => {
             tail::run(&settings, arguments, &mut io::stdout().lock())?;
         }
+        Some(Command::Nodes(arguments)) => print(&nodes::run(&settings, arguments)?)?,
         // `main` asks it, with settings or without
         Some(Command::Doctor(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,
