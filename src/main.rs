@@ -58,7 +58,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
         Some(Command::Import { .. }) => {}
-        Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Health { url }) => {
+            let healthy = health::check(&settings, url.as_deref())?;
+            if let Some(remark) = health::remark(healthy) {
+                print(&format!("{remark}\n"))?;
+            }
+        }
         Some(Command::Publish(arguments)) => {
             let answer = publish::run(&settings, arguments)?;
             print(&format!("{answer}\n"))?;
