@@ -1,6 +1,7 @@
 //! The admin listener: metrics, health checks and the live stream, for operators and monitoring. What it listens on and what
 //! it answers; the server runs it, apart from its own workers, so that it answers while those drain.
 
+mod cluster;
 mod export;
 mod routes;
 mod soketi;

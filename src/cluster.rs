@@ -15,6 +15,7 @@ mod handle;
 mod held;
 mod keys;
 mod messages;
+pub mod listing;
 #[cfg(test)]
 mod model;
 mod nodes;

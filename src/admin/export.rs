@@ -9,11 +9,12 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
+use super::cluster::cluster;
 use crate::{
     gate::Refusal,
     metrics::{
         AppMetrics, CHANNEL_KINDS, process,
-        worker::{LATENCY_BUCKETS, SocketMetrics},
+        worker::{Histogram, LATENCY_BUCKETS, SocketMetrics},
     },
     node::Node,
 };
@@ -39,6 +40,7 @@ impl Collector for Export {
         http(node, page)?;
         stores(node, page)?;
         webhooks(node, page)?;
+        cluster(node, page)?;
         live(node, page)?;
         this_process(node, page)
     }
@@ -96,6 +98,28 @@ impl Page<'_> {
             .0
             .encode_descriptor(name, help, None, MetricType::Counter)?;
         metric.encode_counter::<NoLabelSet, _, f64>(&value, None)
+    }
+
+    /// The sum of these.
+    pub fn histogram<'h>(
+        &mut self,
+        name: &str,
+        help: &str,
+        histograms: impl IntoIterator<Item = &'h Histogram>,
+    ) -> fmt::Result {
+        let bounds = LATENCY_BUCKETS.iter().map(|bound| bound.as_secs_f64());
+        let mut buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).map(|b| (b, 0)).collect();
+        let mut sum = 0.0;
+        for histogram in histograms {
+            sum += histogram.sum_s();
+            for (bucket, count) in buckets.iter_mut().zip(histogram.counts()) {
+                bucket.1 += count;
+            }
+        }
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        self.0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?
+            .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
     }
 
     pub fn gauge(&mut self, name: &str, help: &str, value: impl EncodeGaugeValue) -> fmt::Result {
@@ -271,24 +295,11 @@ fn events(node: &Node, page: &mut Page<'_>) -> fmt::Result {
 
 fn latency(node: &Node, page: &mut Page<'_>) -> fmt::Result {
     let workers = node.observe().metrics.workers();
-    let bounds = LATENCY_BUCKETS.iter().map(|bound| bound.as_secs_f64());
-    let mut buckets: Vec<(f64, u64)> = bounds.chain([f64::INFINITY]).map(|b| (b, 0)).collect();
-    let mut sum = 0.0;
-    for worker in workers {
-        sum += worker.latency.sum_s();
-        for (bucket, count) in buckets.iter_mut().zip(worker.latency.counts()) {
-            bucket.1 += count;
-        }
-    }
-    let count = buckets.iter().map(|(_, count)| count).sum();
-    page.0
-        .encode_descriptor(
-            "resound_publish_to_flush_seconds",
-            "From an event's publishing until a worker has offered it to all of its subscribers",
-            None,
-            MetricType::Histogram,
-        )?
-        .encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    page.histogram(
+        "resound_publish_to_flush_seconds",
+        "From an event's publishing until a worker has offered it to all of its subscribers",
+        workers.iter().map(|worker| &worker.latency),
+    )
 }
 
 fn refusals(node: &Node, page: &mut Page<'_>) -> fmt::Result {

@@ -21,7 +21,7 @@ use crate::protocol::channel::ChannelName;
 const SWEEP_BATCH: usize = 256;
 
 /// Signs of life that may be missing.
-const BEATS: u32 = 3;
+pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 

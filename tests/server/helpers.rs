@@ -7,7 +7,12 @@ use std::{
     time::Duration,
 };
 
-use resound::{config, node::Node, server};
+use resound::{
+    config,
+    node::{Node, Occupancy},
+    protocol::channel::ChannelName,
+    server,
+};
 use tokio::sync::oneshot;
 
 /// App `3`, whose key and secret are those of the protocol's test vectors.
@@ -92,6 +97,13 @@ impl Server {
         }
     }
 
+    /// What of the app is occupied.
+    #[allow(dead_code, reason = "not all tests ask")]
+    pub async fn channels(&self, prefix: &str) -> Vec<(ChannelName, Occupancy)> {
+        let app = self.node.apps().by_id("3").cloned().expect("the app");
+        self.node.channels(&app, prefix).await
+    }
+
     /// Begins to stop as a signal would.
     pub fn drain(&mut self) {
         if let Some(stop) = self.stop.take() {
@@ -122,6 +134,16 @@ fn is_ready(addr: SocketAddr) -> bool {
     stream.write_all(request).expect("a request");
     stream.read_to_string(&mut answer).expect("an answer");
     answer.starts_with("HTTP/1.1 200") && !answer.to_lowercase().contains("degraded")
+}
+
+/// Waits until a condition holds that somebody has to be asked for.
+#[allow(dead_code, reason = "not all tests ask")]
+pub async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition().await {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 /// Waits until `condition` holds.

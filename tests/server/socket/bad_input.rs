@@ -41,8 +41,7 @@ impl Bystander<'_> {
                 .expect(json!({"event": "e", "channel": channel, "data": "fine"}))
                 .await;
         }
-        let app = self.server.node.apps().by_id("3").cloned().unwrap();
-        let channels = self.server.node.channels(&app, "");
+        let channels = self.server.channels("").await;
         let left: Vec<_> = channels
             .iter()
             .map(|(name, on)| (name.as_str(), on.subscription_count))

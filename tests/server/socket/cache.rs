@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::{
     client::{Client, publish, publish_except},
-    helpers::{Server, eventually},
+    helpers::{Server, until},
     rest::request::get,
 };
 
@@ -100,9 +100,9 @@ async fn s21_an_event_lives_for_its_time() {
         .expect(json!({"event": "e", "channel": "cache-a", "data": "short"}))
         .await;
     let app = server.node.apps().by_id("3").unwrap().clone();
-    let (name, _) = server.node.channels(&app, "cache-a").remove(0);
-    eventually("it has expired", || {
-        server.node.cached(&app, &name).is_none()
+    let (name, _) = server.channels("cache-a").await.remove(0);
+    until("it has expired", async || {
+        server.node.show(&app, &name).await.1.is_none()
     })
     .await;
     client.subscribe("cache-a", None).await;

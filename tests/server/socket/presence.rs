@@ -262,8 +262,7 @@ async fn p10_simultaneous_joins_and_leaves_are_announced_once() {
     }
     assert_eq!(view.there.len(), 11);
     watcher.assert_silence(&server).await;
-    let app = server.node.apps().by_id("3").unwrap().clone();
-    let occupancy = server.node.channels(&app, "presence-").remove(0).1;
+    let occupancy = server.channels("presence-").await.remove(0).1;
     assert_eq!(
         (occupancy.subscription_count, occupancy.user_count),
         (51, 11)
