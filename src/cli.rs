@@ -2,6 +2,7 @@
 use crate::{
     config::{Overrides, Settings},
     doctor::DoctorArguments,
+    nodes::NodesArguments,
     publish::PublishArguments,
     tail::TailArguments,
 };
@@ -96,6 +97,8 @@ pub enum Command {
     Publish(PublishArguments),
     /// Print what happens on channels, a line for each event
     Tail(TailArguments),
+    /// List the servers of a cluster: where they run, their versions and what they have to do
+    Nodes(NodesArguments),
 }
 
 impl Options {

@@ -24,9 +24,27 @@ pub enum Unhealthy {
     Nowhere(#[from] NoAddress),
 }
 
+/// A server that is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Healthy {
+    Whole,
+    /// one of a cluster, without Redis
+    Degraded,
+}
+
+/// What is left to say. A healthy server is nothing to talk about.
+pub fn remark(healthy: Healthy) -> Option<&'static str> {
+    match healthy {
+        Healthy::Whole => None,
+        Healthy::Degraded => Some(
+            "degraded: it serves, but Redis is away, so that its clients hear nothing of the cluster's other servers",
+        ),
+    }
+}
+
 /// Succeeds if `url` answers with 200; by default `/up` of the server that these settings describe. On loopback any
 /// certificate will do.
-pub fn check(settings: &Settings, url: Option<&str>) -> Result<(), Unhealthy> {
+pub fn check(settings: &Settings, url: Option<&str>) -> Result<Healthy, Unhealthy> {
     let (tls, url) = match url {
         Some(url) => (origin(url).as_ref().map(config_for), url.to_owned()),
         None => {
@@ -51,10 +69,10 @@ fn own(settings: &Settings) -> Result<Address, NoAddress> {
     })
 }
 
-async fn ask(tls: ClientConfig, url: &str) -> Result<(), String> {
+async fn ask(tls: ClientConfig, url: &str) -> Result<Healthy, String> {
     let http = Http::new(tls, TIMEOUT);
     match http.get(url).await {
-        Ok(answer) if answer.status == 200 => Ok(()),
+        Ok(answer) if answer.status == 200 => Ok(health(&answer)),
         Ok(answer) => Err(refused(&answer)),
         Err(error) => Err(failed(&error)),
     }
@@ -69,8 +87,18 @@ fn origin(url: &str) -> Option<Address> {
     Address::parse(url.as_str()).ok()
 }
 
+fn health(answer: &Answer) -> Healthy {
+    match answer.body.contains("DEGRADED") {
+        true => Healthy::Degraded,
+        false => Healthy::Whole,
+    }
+}
+
 fn refused(answer: &Answer) -> String {
     match answer.status {
+        503 if answer.body.contains("STARTING") => {
+            "it starts, and hasn't reached for Redis yet (status 503)".to_owned()
+        }
         503 if answer.body.contains("DRAINING") => {
             "it is draining: it stops, and takes no new connections (status 503)".to_owned()
         }
@@ -145,6 +173,7 @@ mod tests {
             assert!(reason.contains(part), "{reason}");
         };
         check(503, r#"{"health":"DRAINING"}"#, "it is draining");
+        check(503, r#"{"health":"STARTING"}"#, "it starts");
         check(503, "<html>", "answered with status 503");
         check(404, "", "answered with status 404");
     }

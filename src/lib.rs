@@ -9,6 +9,7 @@
 //! | `main.rs` | arguments, logging, run, exit code |
 //! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
 //! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command; `tail/admin.rs` prints the live stream |
+//! | [`nodes`] | `resound nodes`: asks Redis which servers are in a cluster |
 //! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
@@ -156,6 +157,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod node;
+pub mod nodes;
 pub mod observe;
 pub mod peer;
 pub mod protocol;

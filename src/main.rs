@@ -13,7 +13,7 @@ use resound::{
     health,
     import::{self, ImportError},
     log::{self, LogFormat},
-    publish,
+    nodes, publish,
     server::{self, limits},
     tail, welcome,
 };
@@ -58,7 +58,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Some(Command::Config) => print_out(&cli::config_listing(&settings))?,
         Some(Command::Import { .. }) => {}
-        Some(Command::Health { url }) => health::check(&settings, url.as_deref())?,
+        Some(Command::Health { url }) => {
+            let healthy = health::check(&settings, url.as_deref())?;
+            if let Some(remark) = health::remark(healthy) {
+                print(&format!("{remark}\n"))?;
+            }
+        }
         Some(Command::Publish(arguments)) => {
             let answer = publish::run(&settings, arguments)?;
             print(&format!("{answer}\n"))?;
@@ -66,6 +71,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Some(Command::Tail(arguments)) => {
             tail::run(&settings, arguments, &mut io::stdout().lock())?;
         }
+        Some(Command::Nodes(arguments)) => print(&nodes::run(&settings, arguments)?)?,
         // `main` asks it, with settings or without
         Some(Command::Doctor(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,

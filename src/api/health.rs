@@ -21,11 +21,7 @@ pub async fn live() -> HttpResponse {
 /// New connections are welcome. Whether a node that does without its cluster's Redis wants some is for the operator to say.
 pub async fn ready(node: web::Data<Node>) -> HttpResponse {
     let readiness = node.readiness();
-    let is_ready = match readiness {
-        Readiness::Degraded => welcomes_when_degraded(&node),
-        readiness => is_up(readiness),
-    };
-    text(status(is_ready), readiness.word())
+    text(status(is_ready(&node, readiness)), readiness.word())
 }
 
 /// The server serves: also without Redis. Whoever restarts what isn't up would cut connections that are served.
@@ -38,10 +34,12 @@ fn is_up(readiness: Readiness) -> bool {
     matches!(readiness, Readiness::Ready | Readiness::Degraded)
 }
 
-fn welcomes_when_degraded(node: &Node) -> bool {
+fn is_ready(node: &Node, readiness: Readiness) -> bool {
     let settings = node.settings();
-    let cluster = settings.cluster.as_ref();
-    cluster.is_none_or(|cluster| cluster.ready_when_degraded)
+    match (&settings.cluster, readiness) {
+        (Some(cluster), Readiness::Degraded) => cluster.ready_when_degraded,
+        _ => is_up(readiness),
+    }
 }
 
 fn status(is_good: bool) -> HttpResponseBuilder {
@@ -59,11 +57,11 @@ pub async fn up_app(node: web::Data<Node>, request: HttpRequest) -> Result<HttpR
     Ok(up(node).await)
 }
 
-/// soketi's check: 503 while draining and when this process uses more than its share of the machine's memory.
+/// soketi's check: 503 when not ready and when this process uses more than its share of the machine's memory.
 pub async fn accept_traffic(node: web::Data<Node>) -> HttpResponse {
     let memory = Memory::of_this_process();
     let has_room = memory.is_none_or(|memory| memory.percent() < MEMORY_PERCENT_MAX);
-    status(has_room && !node.is_draining())
+    status(has_room && is_ready(&node, node.readiness()))
         .insert_header((CONTENT_TYPE, JSON))
         .body(memory.map_or("{}".to_owned(), traffic_json))
 }

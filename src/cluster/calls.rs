@@ -9,7 +9,9 @@ use super::{
     core::{Answer, Body, Call, Event},
     keys::ChannelKeys,
     rules::Rules,
-    scripts::{At, Holding, Joined, Left, Member, News, Published, Registered, Scripts},
+    scripts::{
+        At, Holding, Joined, Left, Member, News, Publication, Published, Registered, Scripts,
+    },
     wire,
 };
 use crate::protocol::presence::Member as ChannelMember;
@@ -77,10 +79,17 @@ pub fn add(
         } => with_news(origin, *number, rules.hold, |news| {
             scripts.leave(pipe, at, user_id.as_deref(), rules.tell_count, news);
         }),
-        Call::Publish { number, event } => publish(scripts, pipe, keys, origin, *number, event),
+        Call::Publish {
+            number,
+            event,
+            is_late,
+        } => with_publication(origin, *number, event, *is_late, |event| {
+            scripts.publish(pipe, keys, event);
+        }),
         Call::Register {
             subscriptions,
             seen,
+            heard,
             members,
             rules,
             number,
@@ -97,6 +106,7 @@ pub fn add(
             let holding = Holding {
                 subscriptions: *subscriptions,
                 seen: *seen,
+                heard: *heard,
                 members: &members,
             };
             with_news(origin, *number, hold, |news| {
@@ -115,22 +125,25 @@ fn described<'a>(member: &'a ChannelMember, text: &'a str) -> Member<'a> {
     }
 }
 
-fn publish(
-    scripts: &Scripts,
-    pipe: &mut Pipeline,
-    keys: &ChannelKeys,
+fn with_publication(
     origin: &str,
     number: u64,
     event: &Event,
+    is_late: bool,
+    call: impl FnOnce(Publication<'_>),
 ) {
     let cached_ms = event.cached_for.map_or(0, |ttl| ttl.as_millis());
     let cached_ms = u64::try_from(cached_ms).unwrap_or(u64::MAX);
-    let head = wire::event_head(origin, number, event.except, cached_ms);
-    let kind = match event.body {
-        Body::Frame(_) => "!",
-        Body::Close => "x",
-    };
-    scripts.publish(pipe, keys, kind, &head, event.payload(), cached_ms);
+    call(Publication {
+        kind: match event.body {
+            Body::Frame(_) => "!",
+            Body::Close => "x",
+        },
+        head: &wire::event_head(origin, number, event.except, cached_ms),
+        body: event.payload(),
+        cached_ms,
+        is_late,
+    });
 }
 
 /// The answers to a batch.

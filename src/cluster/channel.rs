@@ -1,7 +1,7 @@
 //! One channel as a node knows it: its own subscribers, and what they have been told.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Told {
 }
 
 /// What the local subscribers are to be told.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Event(Arc<Event>),
     MemberAdded(Arc<Member>),
@@ -51,12 +51,16 @@ pub enum What {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ask: Ask,
-    /// of an event: its number among this node's events on the channel
+    /// of an event: its number among this process's
     pub(super) number: u64,
+    /// it has waited while Redis was away
+    pub(super) is_late: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Channel {
+    /// this process, as the origin of events
+    origin: Arc<str>,
     pub(super) phase: Phase,
     /// Redis was asked for the channel's messages at some time, which it has written down
     pub(super) is_noted: bool,
@@ -68,6 +72,10 @@ pub(super) struct Channel {
     pub(super) present: HashMap<Arc<str>, Arc<Member>>,
     /// of the last message that the subscribers here were given
     pub(super) sequence: u64,
+    /// of the last message of Redis that the subscribers here were given: all before it were given too, or are counted as missed
+    heard: u64,
+    /// events until then
+    heard_events: u64,
     /// every message until `sequence` has come, and the next one follows it
     pub(super) is_synced: bool,
     pub(super) waiting: VecDeque<Pending>,
@@ -81,7 +89,7 @@ pub(super) struct Channel {
     /// must register before anything else is asked of Redis
     pub(super) is_to_register: bool,
     /// messages that came before it is known where they belong
-    held: Vec<Told>,
+    held: Vec<Message>,
     /// the last event of each other process, by number: one that comes again is known by it
     numbers: HashMap<Arc<str>, u64>,
     /// the last of our own events that the subscribers here got
@@ -97,6 +105,13 @@ pub(super) struct Channel {
 }
 
 impl Channel {
+    pub(super) fn new(origin: Arc<str>) -> Channel {
+        Channel {
+            origin,
+            ..Channel::default()
+        }
+    }
+
     /// Nothing is on its way, waits or must be made up for.
     pub(super) fn is_quiet(&self) -> bool {
         self.waiting.is_empty()
@@ -164,39 +179,60 @@ impl Channel {
         Call::Register {
             subscriptions: self.subscriptions().saturating_add(arriving),
             seen: self.sequence,
+            heard: (self.heard, self.heard_events),
             members: members.into_values().collect(),
             rules: self.rules,
             number,
         }
     }
 
-    /// Whether this is an event that the subscribers here have got already; notes it if not.
-    pub(super) fn has_seen(&mut self, message: &Message, origin: &str) -> bool {
+    /// What is to be told of a message: nothing, if it is an event that the subscribers here have got already.
+    fn news(&mut self, message: Message) -> What {
+        self.heard = self.heard.max(message.sequence);
+        self.heard_events = self.heard_events.max(message.events);
         if !matches!(message.what, What::Event(_)) {
-            return false;
+            return message.what;
         }
-        let last = if *message.origin == *origin {
+        let last = if message.origin == self.origin {
             &mut self.own_seen
         } else {
-            self.numbers.entry(message.origin.clone()).or_default()
+            self.numbers.entry(message.origin).or_default()
         };
         if message.number <= *last {
-            return true;
+            return What::Nothing;
         }
         *last = message.number;
-        false
+        message.what
+    }
+
+    /// The same of one of our own events, out of its turn.
+    fn own_news(&mut self, message: Message) -> What {
+        if message.number <= self.own_seen {
+            return What::Nothing;
+        }
+        self.own_seen = message.number;
+        message.what
     }
 
     /// A message has come. If others are missing before it, what the node has must be registered anew.
-    pub(super) fn hear(&mut self, key: &ChannelKey, told: Told, out: &mut Vec<Output>) {
+    pub(super) fn hear(&mut self, key: &ChannelKey, message: Message, out: &mut Vec<Output>) {
+        let sequence = message.sequence;
         if !self.is_synced {
-            self.held.push(told);
-        } else if told.sequence == self.sequence + 1 {
-            self.tell(key, told, out);
+            self.held.push(message);
+        } else if sequence == self.sequence + 1 {
+            let what = self.news(message);
+            self.tell(key, Told { sequence, what }, out);
             self.let_in(key, out);
-        } else if told.sequence > self.sequence {
+        } else if sequence > self.sequence {
             self.lose_touch();
-            self.held.push(told);
+            self.held.push(message);
+        } else {
+            // The answer to a registration has overtaken it.
+            let sequence = self.sequence;
+            let what = self.news(message);
+            if let What::Event(_) = what {
+                self.tell(key, Told { sequence, what }, out);
+            }
         }
     }
 
@@ -210,9 +246,10 @@ impl Channel {
     fn sync(&mut self, key: &ChannelKey, sequence: u64, out: &mut Vec<Output>) {
         self.is_synced = true;
         self.sequence = self.sequence.max(sequence);
+        self.heard = self.heard.max(sequence);
         self.let_in(key, out);
-        for told in std::mem::take(&mut self.held) {
-            self.hear(key, told, out);
+        for message in std::mem::take(&mut self.held) {
+            self.hear(key, message, out);
         }
     }
 
@@ -237,16 +274,11 @@ impl Channel {
             What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
-        let position = match told.what {
-            // Who has just joined is told the number too (S-25), whatever he knows of the rest.
-            What::Count(_) => u64::MAX,
-            _ => told.sequence,
-        };
         if is_news && !self.workers.is_empty() {
             out.push(Output::Tell {
                 channel: key.clone(),
                 workers: self.workers.iter().map(|(worker, _)| *worker).collect(),
-                position,
+                position: told.sequence,
                 what: told.what,
             });
         }
@@ -254,11 +286,13 @@ impl Channel {
 
     /// Redis is away: nothing more will come of what was on its way. Returns what must be done without it.
     pub(super) fn part(&mut self, key: &ChannelKey, out: &mut Vec<Output>) -> Vec<Pending> {
-        for told in std::mem::take(&mut self.held) {
-            if let What::Event(_) = told.what {
-                let sequence = self.sequence + 1;
-                self.tell(key, Told { sequence, ..told }, out);
-            }
+        // Our own events go before those that come after them now; others wait for what is missing before them.
+        let is_own = |message: &Message| message.origin == self.origin;
+        let (own, others) = std::mem::take(&mut self.held).into_iter().partition(is_own);
+        self.held = others;
+        for message in Vec::from(own) {
+            let what = self.own_news(message);
+            self.tell_next(key, what, out);
         }
         self.phase = Phase::Apart;
         self.is_registering = false;
@@ -293,6 +327,7 @@ impl Channel {
                     is_members_return,
                     kept,
                     members,
+                    events,
                 }),
             ) => {
                 let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
@@ -321,6 +356,7 @@ impl Channel {
                     self.list(members);
                     self.is_online = kept.is_some();
                     self.cached = kept;
+                    self.heard_events = events;
                     self.sync(key, sequence, out);
                 } else {
                     self.let_in(key, out);
@@ -443,27 +479,38 @@ impl Channel {
         self.counted(key, left.told, left.subscriptions, out);
     }
 
+    /// What came in the meantime or is remembered by Redis, up to this sequence, each once and in order.
+    fn unheard(&mut self, sequence: u64, history: Vec<Message>) -> Vec<Message> {
+        let (before, after): (Vec<Message>, Vec<Message>) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|message| message.sequence <= sequence);
+        self.held = after;
+        let mut unheard: BTreeMap<u64, Message> = BTreeMap::new();
+        for message in history.into_iter().chain(before) {
+            unheard.insert(message.sequence, message);
+        }
+        unheard.into_values().collect()
+    }
+
     /// What this node has is known to Redis again: tells the subscribers here what they have missed of the members.
     pub(super) fn registered(
         &mut self,
         key: &ChannelKey,
-        registered: Registered,
+        mut registered: Registered,
         number: u64,
         out: &mut Vec<Output>,
     ) {
         self.is_registering = false;
         self.is_to_register = false;
         let sequence = registered.sequence.unwrap_or(self.sequence);
-        let (before, after) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|told| told.sequence <= sequence);
-        self.held = after;
-        for told in before {
+        for message in self.unheard(sequence, std::mem::take(&mut registered.history)) {
+            let what = self.news(message);
             // the members are in the list
-            if let What::Event(_) = told.what {
-                self.tell(key, told, out);
+            if let What::Event(_) = what {
+                self.tell(key, Told { sequence, what }, out);
             }
         }
+        self.heard_events = registered.events;
         let members = registered
             .members
             .iter()
@@ -535,6 +582,7 @@ impl Channel {
                     Pending {
                         ask: join,
                         number: 0,
+                        is_late: false,
                     },
                     out,
                 );
@@ -632,6 +680,7 @@ impl Pending {
             Ask::Publish { event, .. } => Call::Publish {
                 number: self.number,
                 event: event.clone(),
+                is_late: self.is_late,
             },
             Ask::Online(is_online) => Call::Online(*is_online),
             Ask::Count => Call::Count,

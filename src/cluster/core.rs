@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    channel::{Channel, Pending, Phase, Told, What},
+    channel::{Channel, Pending, Phase, What},
     rules::Rules,
     scripts::{Joined, Left, Published, Registered},
 };
@@ -133,13 +133,18 @@ pub enum Call {
         number: u64,
     },
     Publish {
-        /// counts this node's events on the channel
+        /// counts this process's events
         number: u64,
         event: Arc<Event>,
+        /// it has waited while Redis was away
+        is_late: bool,
     },
     Register {
         subscriptions: u32,
+        /// the highest sequence that subscribers here have been given
         seen: u64,
+        /// everything up to this sequence was heard, and so many events; 0 = nothing
+        heard: (u64, u64),
         members: Vec<(Arc<Member>, u32)>,
         rules: Rules,
         /// of the news
@@ -159,13 +164,15 @@ pub enum Answer {
 }
 
 /// A message of a channel's topic, understood.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub sequence: u64,
     pub what: What,
     /// of an event: which process it comes from, and its number among that process's events
     pub origin: Arc<str>,
     pub number: u64,
+    /// of an event: its number among the channel's
+    pub events: u64,
 }
 
 /// What is to be done.
@@ -331,7 +338,11 @@ impl Core {
 
     fn ask(&mut self, key: ChannelKey, ask: Ask, out: &mut Vec<Output>) {
         let pending = self.number(ask);
-        let channel = self.channels.entry(key.clone()).or_default();
+        let origin = &self.origin;
+        let channel = self
+            .channels
+            .entry(key.clone())
+            .or_insert_with(|| Channel::new(origin.clone()));
         if self.is_up {
             channel.waiting.push_back(pending);
             self.pump(&key, out);
@@ -346,7 +357,11 @@ impl Core {
             Ask::Publish { .. } | Ask::Leave { .. } => self.next_number(),
             _ => 0,
         };
-        Pending { ask, number }
+        Pending {
+            ask,
+            number,
+            is_late: false,
+        }
     }
 
     fn next_number(&mut self) -> u64 {
@@ -443,15 +458,7 @@ impl Core {
         if channel.phase != Phase::Live {
             return;
         }
-        let is_repeated = channel.has_seen(&message, &self.origin);
-        let told = Told {
-            sequence: message.sequence,
-            what: match is_repeated {
-                true => What::Nothing,
-                false => message.what,
-            },
-        };
-        channel.hear(key, told, out);
+        channel.hear(key, message, out);
         self.pump(key, out);
     }
 
@@ -509,13 +516,18 @@ impl Core {
         self.is_up = true;
         self.backlog_bytes = 0;
         for late in std::mem::take(&mut self.backlog) {
-            let channel = self.channels.entry(late.channel).or_default();
+            let origin = &self.origin;
+            let channel = self
+                .channels
+                .entry(late.channel)
+                .or_insert_with(|| Channel::new(origin.clone()));
             channel.waiting.push_back(Pending {
                 ask: Ask::Publish {
                     ticket: None,
                     event: late.event,
                 },
                 number: late.number,
+                is_late: true,
             });
         }
         let mut keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();

@@ -19,20 +19,20 @@ use tokio::{
 
 use super::{
     calls::{self, Caller, news_name},
-    channel::{What, happenings, parse_member},
+    channel::{What, happenings},
     connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
-    core::{Ask, Body, Call, Core, Event, Happening, Held, Input, Message, Output, Ticket},
+    core::{Ask, Call, Core, Happening, Held, Input, Output, Ticket},
     held::{News, Waiting},
     keys::{ChannelKeys, Keys},
+    messages,
     nodes::{self, Swept},
     queries::{self, Found, Query},
     rules::Rules,
-    scripts::Scripts,
+    scripts::{History, Scripts},
     wire,
 };
 use crate::{
     directory::COUNT_PAUSE,
-    frame::Frame,
     hub::inbox::{ChannelKey, WorkerId},
     protocol::channel::ChannelName,
 };
@@ -59,6 +59,8 @@ pub struct ClusterSettings {
     pub backlog_age_max: Duration,
     /// of messages of Redis that wait for this node
     pub inbound_bytes_max: usize,
+    /// what Redis remembers of each channel, for nodes whose connection was away
+    pub history: History,
     /// news that wait for a return
     pub held_max: usize,
     /// events on their way to Redis at a time
@@ -222,7 +224,7 @@ impl<N: Node> Driver<N> {
         let is_cluster = matches!(settings.servers, Servers::Cluster(_));
         Driver {
             keys: Keys::new(&settings.prefix),
-            scripts: Arc::new(Scripts::new(is_cluster)),
+            scripts: Arc::new(Scripts::new(is_cluster, settings.history)),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
@@ -402,7 +404,7 @@ impl<N: Node> Driver<N> {
         let Some(channel) = self.by_topic.get(topic) else {
             return;
         };
-        match understand(text) {
+        match messages::understand(text) {
             Ok(message) => {
                 let channel = channel.clone();
                 self.input(Input::Message(channel, message));
@@ -471,6 +473,7 @@ impl<N: Node> Driver<N> {
     /// Nothing is known of what was on its way: goes on alone, and tries to connect again.
     fn lost(&mut self, why: &str) {
         tracing::warn!("Redis is away, this node goes on alone: {why}");
+        self.take_last_pushes();
         self.forget_work();
         self.connection = None;
         self.pushes = None;
@@ -484,6 +487,16 @@ impl<N: Node> Driver<N> {
     fn connect_later(&mut self) {
         let wait = self.backoff.wait(rand::random());
         self.connect(wait);
+    }
+
+    /// What came before the end: answers to our own events may have been taken already, of which this is all that is told here.
+    fn take_last_pushes(&mut self) {
+        let Some(mut pushes) = self.pushes.take() else {
+            return;
+        };
+        while let Ok(Push::Message { topic, text }) = pushes.try_recv() {
+            self.take_message(&topic, &text);
+        }
     }
 
     /// Whatever is on its way is no longer of interest.
@@ -619,7 +632,7 @@ impl<N: Node> Driver<N> {
             _ => None,
         };
         if let (Some(is_online), Some(user_id)) = (is_online, channel.name.user_id())
-            && (self.node.rulebook())(app_id, &channel.name).tells_watchers
+            && (self.node.rulebook())(app_id, &channel.name).is_watched
         {
             let watchers = ChannelKey {
                 app: channel.app,
@@ -986,48 +999,6 @@ async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {
         },
         None => std::future::pending().await,
     }
-}
-
-/// A message of another node, in the terms of the core.
-pub(super) fn understand(text: &str) -> Result<Message, wire::Unreadable> {
-    let message = wire::Message::parse(text)?;
-    let event = |body, except, cached_ms| {
-        What::Event(Arc::new(Event {
-            body,
-            except,
-            cached_for: (cached_ms > 0).then(|| Duration::from_millis(cached_ms)),
-            published: Instant::now(),
-        }))
-    };
-    let mut numbered = 0;
-    let what = match message.kind {
-        wire::Kind::Event {
-            number,
-            except,
-            cached_ms,
-            frame,
-        } => {
-            numbered = number;
-            event(Body::Frame(Frame::text(frame)), except, cached_ms)
-        }
-        wire::Kind::Close { number } => {
-            numbered = number;
-            event(Body::Close, None, 0)
-        }
-        wire::Kind::MemberAdded(text) => {
-            What::MemberAdded(parse_member(text).ok_or(wire::Unreadable::Malformed)?)
-        }
-        wire::Kind::MemberRemoved(id) => What::MemberRemoved(id.into()),
-        wire::Kind::Count(count) => What::Count(count),
-        wire::Kind::Online(is_online) => What::Online(is_online),
-        wire::Kind::Nothing => What::Nothing,
-    };
-    Ok(Message {
-        sequence: message.sequence,
-        what,
-        origin: message.node.into(),
-        number: numbered,
-    })
 }
 
 /// The channel of a name that another node wrote down.

@@ -23,6 +23,8 @@ pub struct ChannelKeys {
     pub cached: String,
     /// hash: who left (`-USER`), or that the channel was vacated (`.`), by the news of it that waits for a return
     pub held: String,
+    /// list: the last events, for nodes whose connection was away
+    pub history: String,
     /// there while a cache miss was told not long ago
     pub missed: String,
 }
@@ -42,6 +44,7 @@ impl Keys {
             members: format!("{topic}:members"),
             cached: format!("{topic}:cached"),
             held: format!("{topic}:held"),
+            history: format!("{topic}:history"),
             missed: format!("{topic}:missed"),
             topic,
         }

@@ -7,15 +7,35 @@ use std::{
 
 use super::{
     channel::{What, member_text},
-    core::{Answer, Call, Wanted},
+    core::{Answer, Call, Event, Message, Wanted},
     scripts::{Joined, Left, Published, Registered, Telling},
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
+
+/// What a node registers.
+#[derive(Clone, Copy)]
+pub struct Holding<'a> {
+    pub subscriptions: u32,
+    pub seen: u64,
+    pub heard: (u64, u64),
+    pub members: &'a [(&'a Member, u32)],
+}
+
+impl Holding<'_> {
+    pub const NOTHING: Holding<'static> = Holding {
+        subscriptions: 0,
+        seen: 0,
+        heard: (0, 0),
+        members: &[],
+    };
+}
 
 /// See the module's documentation.
 #[derive(Default)]
 pub struct Redis {
     pub channels: HashMap<ChannelKey, State>,
+    /// remembers without end
+    history: HashMap<ChannelKey, Vec<Message>>,
     /// as TIME: what a channel begins to count at
     clock: u64,
 }
@@ -23,6 +43,7 @@ pub struct Redis {
 #[derive(Default, Clone)]
 pub struct State {
     sequence: u64,
+    events: u64,
     pub total: u32,
     of: BTreeMap<String, u32>,
     connections: BTreeMap<(String, String), u32>,
@@ -36,17 +57,24 @@ impl State {
     }
 }
 
-/// What is published, in order: sequence, what, the number of an event.
-pub type Told = Vec<(u64, What, u64)>;
+/// What is published, in order: sequence, what, the number of an event among its process's and among its channel's.
+pub type Told = Vec<(u64, What, u64, u64)>;
 
 impl Redis {
     /// It comes back empty.
     pub fn forget(&mut self) {
         self.channels.clear();
+        self.history.clear();
     }
 
-    pub fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> (Answer, Told) {
-        self.clock += 10;
+    pub fn call(
+        &mut self,
+        key: &ChannelKey,
+        node: &str,
+        origin: &Arc<str>,
+        call: &Call,
+    ) -> (Answer, Told) {
+        self.clock += 1_000;
         let mut told = Told::new();
         let answer = match call {
             Call::Join { member, wanted, .. } => {
@@ -54,36 +82,69 @@ impl Redis {
                 self.join(key, node, member.as_deref(), list, &mut told)
             }
             Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
-            Call::Publish { number, event } => {
-                let Some(state) = self.channels.get_mut(key) else {
-                    let nobody = Published {
-                        sequence: None,
-                        subscriptions: 0,
-                    };
-                    return (Answer::Published(nobody), told);
-                };
-                state.sequence += 1;
-                told.push((state.sequence, What::Event(event.clone()), *number));
-                Answer::Published(Published {
-                    sequence: Some(state.sequence),
-                    subscriptions: state.total,
-                })
-            }
+            Call::Publish {
+                number,
+                event,
+                is_late,
+            } => self.publish(key, origin, *number, event, *is_late, &mut told),
             Call::Register {
                 subscriptions,
                 seen,
+                heard,
                 members,
                 ..
             } => {
                 let members: Vec<(&Member, u32)> =
                     members.iter().map(|(m, count)| (&**m, *count)).collect();
-                self.register(key, node, *subscriptions, *seen, &members, &mut told)
+                let holding = Holding {
+                    subscriptions: *subscriptions,
+                    seen: *seen,
+                    heard: *heard,
+                    members: &members,
+                };
+                self.register(key, node, &holding, &mut told)
             }
             Call::Online(_) | Call::Count => {
                 unreachable!("the model knows nothing of watchers and large channels")
             }
         };
         (answer, told)
+    }
+
+    fn publish(
+        &mut self,
+        key: &ChannelKey,
+        origin: &Arc<str>,
+        number: u64,
+        event: &Arc<Event>,
+        is_late: bool,
+        told: &mut Told,
+    ) -> Answer {
+        let clock = self.clock;
+        let state = self.channels.get_mut(key);
+        let published = Published {
+            sequence: state.as_ref().map(|state| state.sequence + 1),
+            subscriptions: state.as_ref().map_or(0, |state| state.total),
+        };
+        let what = What::Event(event.clone());
+        let (sequence, events) = match state {
+            Some(state) => {
+                state.sequence += 1;
+                state.events += 1;
+                told.push((state.sequence, what.clone(), number, state.events));
+                (state.sequence, state.events)
+            }
+            None if is_late => (clock, 0),
+            None => return Answer::Published(published),
+        };
+        self.history.entry(key.clone()).or_default().push(Message {
+            sequence,
+            what,
+            origin: origin.clone(),
+            number,
+            events,
+        });
+        Answer::Published(published)
     }
 
     fn join(
@@ -111,7 +172,7 @@ impl Redis {
             if is_new_member {
                 state.sequence += 1;
                 let added = What::MemberAdded(Arc::new(member.clone()));
-                told.push((state.sequence, added, 0));
+                told.push((state.sequence, added, 0, 0));
             }
         }
         Answer::Joined(Joined::Yes {
@@ -126,6 +187,7 @@ impl Redis {
                 true => state.members.values().cloned().collect(),
                 false => Vec::new(),
             },
+            events: state.events,
         })
     }
 
@@ -166,7 +228,7 @@ impl Redis {
             if has_member_left {
                 state.members.remove(user);
                 state.sequence += 1;
-                told.push((state.sequence, What::MemberRemoved(user.into()), 0));
+                told.push((state.sequence, What::MemberRemoved(user.into()), 0, 0));
             }
         }
         let left = Left {
@@ -177,6 +239,7 @@ impl Redis {
         };
         if state.total == 0 {
             self.channels.remove(key);
+            self.history.remove(key);
         }
         Answer::Left(left)
     }
@@ -185,11 +248,15 @@ impl Redis {
         &mut self,
         key: &ChannelKey,
         node: &str,
-        subscriptions: u32,
-        seen: u64,
-        members: &[(&Member, u32)],
+        holding: &Holding<'_>,
         told: &mut Told,
     ) -> Answer {
+        let Holding {
+            subscriptions,
+            seen,
+            heard,
+            members,
+        } = *holding;
         let clock = self.clock;
         let before = self.channels.get(key).cloned().unwrap_or_default();
         let had = before.of.get(node).copied().unwrap_or(0);
@@ -203,6 +270,8 @@ impl Redis {
             members: Vec::new(),
             kept: None,
             is_return: false,
+            events: before.events,
+            history: Vec::new(),
         };
         if subscriptions == 0 && had == 0 {
             return Answer::Registered(registered);
@@ -212,7 +281,7 @@ impl Redis {
             ..State::default()
         });
         state.sequence = state.sequence.max(seen) + 1;
-        told.push((state.sequence, What::Nothing, 0));
+        told.push((state.sequence, What::Nothing, 0, 0));
         let mine: Vec<String> = state
             .connections
             .keys()
@@ -227,7 +296,12 @@ impl Redis {
             if state.nodes_of(&user) == 0 {
                 state.members.remove(&user);
                 state.sequence += 1;
-                told.push((state.sequence, What::MemberRemoved(user.as_str().into()), 0));
+                told.push((
+                    state.sequence,
+                    What::MemberRemoved(user.as_str().into()),
+                    0,
+                    0,
+                ));
                 registered.went.push(user);
             }
         }
@@ -240,7 +314,7 @@ impl Redis {
                 state.members.insert(user.clone(), member_text(member));
                 state.sequence += 1;
                 let added = What::MemberAdded(Arc::new((*member).clone()));
-                told.push((state.sequence, added, 0));
+                told.push((state.sequence, added, 0, 0));
                 registered.came.push((user, false));
             }
         }
@@ -250,11 +324,27 @@ impl Redis {
         } else {
             state.of.insert(node.to_owned(), subscriptions);
         }
+        let events = state.events;
+        registered.events = events;
+        if heard.0 > 0 && subscriptions > 0 {
+            let remembered = self.history.get(key).into_iter().flatten();
+            let unheard = remembered.filter(|message| message.sequence > heard.0);
+            registered.history = unheard.cloned().collect();
+            let counted = registered.history.iter().filter(|m| m.events > 0).count() as u64;
+            let before = match events < heard.1 {
+                true if had > 0 => events,
+                true => 0,
+                false => heard.1,
+            };
+            registered.missed = (events - before).saturating_sub(counted);
+        }
+        let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);
         registered.subscriptions = state.total;
         registered.members = state.members.values().cloned().collect();
         if state.total == 0 {
             self.channels.remove(key);
+            self.history.remove(key);
         }
         Answer::Registered(registered)
     }

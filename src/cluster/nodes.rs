@@ -21,7 +21,7 @@ use crate::protocol::channel::ChannelName;
 const SWEEP_BATCH: usize = 256;
 
 /// Signs of life that may be missing.
-const BEATS: u32 = 3;
+pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 
@@ -231,6 +231,7 @@ async fn sweep_channels(
         let nothing = Holding {
             subscriptions: 0,
             seen: 0,
+            heard: (0, 0),
             members: &[],
         };
         with_news(sweep.origin, number, rules.hold, |news| {

@@ -9,7 +9,7 @@ use redis::{RedisResult, Value, cmd};
 
 use super::{
     connection::{Connection, Inbound, Link, Patience, Servers},
-    scripts::Scripts,
+    scripts::{History, Scripts},
 };
 use crate::{client::one_line, config::cluster::Cluster};
 
@@ -39,7 +39,7 @@ pub async fn probe(cluster: &Cluster, patience: Duration) -> Result<Seen, String
         answer: cluster.answer_timeout.min(patience),
     };
     let (pushes, _inbound) = Inbound::new(cluster.inbound_bytes_max).queue();
-    let scripts = Scripts::new(is_cluster);
+    let scripts = Scripts::new(is_cluster, History::NONE);
     let sentence = |error: redis::RedisError| one_line(&error.to_string());
     let opened = Connection::open(&servers, patience, pushes, &scripts).await;
     let mut connection = opened.map_err(sentence)?;

@@ -15,11 +15,12 @@ use super::{
     channel::What,
     connection::{Connection, Patience, Push, Servers},
     core::{Answer, Ask, Body, Call, Core, Event, Happening, Ticket, Wanted},
-    driver::{ClusterSettings, Driver, Node, Request, Rulebook, understand},
+    driver::{ClusterSettings, Driver, Node, Request, Rulebook},
     keys::{ChannelKeys, Keys},
+    messages::understand,
     model::{Redis as Model, Told},
     rules::Rules,
-    scripts::{Joined, Left, Published, Registered, Scripts, Telling},
+    scripts::{History, Joined, Left, Published, Registered, Scripts, Telling},
     testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
     wire::Unreadable,
 };
@@ -27,6 +28,11 @@ use crate::{
     frame::Frame,
     hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},
+};
+
+const HISTORY: History = History {
+    events_max: 1_000,
+    age_max: PATIENCE,
 };
 
 /// What the scripts answer to the same calls, and what they tell whoever listens.
@@ -40,7 +46,7 @@ struct Real {
 impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
-        let scripts = Scripts::new(false);
+        let scripts = Scripts::new(false, HISTORY);
         let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
@@ -105,6 +111,7 @@ fn moved(answer: Answer, by: i128) -> Answer {
                 is_members_return: false,
                 kept: None,
                 members,
+                events: 0,
             })
         }
         Answer::Joined(Joined::Full) => Answer::Joined(Joined::Full),
@@ -120,8 +127,8 @@ fn moved(answer: Answer, by: i128) -> Answer {
             registered.members.sort();
             registered.came.sort();
             registered.went.sort();
-            // the model doesn't count what it never sends
-            registered.missed = 0;
+            // when they were published is nobody's business
+            registered.history.clear();
             Answer::Registered(Registered {
                 sequence: registered.sequence.map(shift),
                 ..registered
@@ -207,6 +214,7 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
             Call::Register {
                 subscriptions,
                 seen: 0,
+                heard: (0, 0),
                 members,
                 rules: Rules::default(),
                 number: 0,
@@ -214,6 +222,7 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
         }
         _ => Call::Publish {
             number: 1,
+            is_late: false,
             event: event("{}"),
         },
     }
@@ -236,7 +245,8 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         let node = format!("node{at}");
         let call = random_call(&mut random, &mut held, at);
         let was_empty = !model.channels.contains_key(&key);
-        let (expected, told): (Answer, Told) = model.call(&key, &node, &call);
+        let origin = Arc::from(node.as_str());
+        let (expected, told): (Answer, Told) = model.call(&key, &node, &origin, &call);
         let found = real.call(&key, &node, &call).await;
         if let (true, Some(real), Some(model)) = (was_empty, sequence(&found), sequence(&expected))
         {
@@ -249,7 +259,7 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         );
         let mut expected = Vec::new();
         let mut found = Vec::new();
-        for (sequence, what, number) in told {
+        for (sequence, what, number, _) in told {
             let (real_sequence, real_what, real_number) = real.told().await;
             assert_eq!(i128::from(real_sequence), i128::from(sequence) + by);
             expected.push((text(&what), number));
@@ -413,7 +423,7 @@ impl Node for TestNode {
         Arc::new(move |_: &str, _: &ChannelName| Rules {
             tell_count: false,
             hold,
-            tells_watchers: false,
+            is_watched: false,
         })
     }
 }
@@ -443,6 +453,7 @@ impl Running {
             heartbeat: Duration::from_millis(100),
             backlog_bytes_max: 1 << 20,
             backlog_age_max: PATIENCE,
+            history: HISTORY,
             inbound_bytes_max: 1 << 20,
             held_max: 1_000,
             publishes_max: 1_000,

@@ -17,8 +17,8 @@ pub struct Rules {
     pub tell_count: bool,
     /// the news that somebody left or that the channel is vacated waits this long, and is cancelled by a return (W-11, U-23)
     pub hold: Option<Duration>,
-    /// those who watch the channel's user are told when it is occupied and vacated (U-23)
-    pub tells_watchers: bool,
+    /// somebody may want to know whether the user whose channel it is is there (U-22)
+    pub is_watched: bool,
 }
 
 /// Where the rules come from: the settings in force.
@@ -32,22 +32,22 @@ impl Rulebook {
     pub fn rules(&self, app: &App, channel: &ChannelName) -> Rules {
         Rules {
             tell_count: is_counted(app, channel),
+            is_watched: channel.user_id().is_some() && app.users.watchlist,
             hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
-            tells_watchers: tells_watchers(app, channel),
         }
     }
 
     fn hold(&self, app: &App, channel: &ChannelName) -> Option<Duration> {
-        if tells_watchers(app, channel) {
-            return Some(app.users.watchlist_grace);
-        }
-        if channel.is_internal() || !self.webhooks.is_wanted(app) {
+        if channel.is_internal() {
             return None;
         }
-        Some(self.settings.load().webhook.removal_delay)
+        let of_user = channel.user_id().is_some() && app.users.watchlist;
+        let of_webhooks = self.webhooks.is_wanted(app);
+        let removal_delay = || self.settings.load().webhook.removal_delay;
+        match (of_user, of_webhooks) {
+            (true, _) => Some(app.users.watchlist_grace),
+            (false, true) => Some(removal_delay()),
+            (false, false) => None,
+        }
     }
-}
-
-fn tells_watchers(app: &App, channel: &ChannelName) -> bool {
-    app.users.watchlist && channel.user_id().is_some()
 }

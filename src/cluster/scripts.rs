@@ -6,8 +6,9 @@ use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInv
 
 use super::{
     connection::Connection,
-    core::{Kept, Wanted},
+    core::{Kept, Message, Wanted},
     keys::ChannelKeys,
+    messages,
     rules::Rules,
 };
 use crate::frame::Frame;
@@ -23,6 +24,7 @@ pub struct Scripts {
     claim: Script,
     /// `PUBLISH`, or `SPUBLISH` on a Redis Cluster
     publish_command: &'static str,
+    history: History,
 }
 
 /// Which channel, and for which node.
@@ -30,6 +32,40 @@ pub struct Scripts {
 pub struct At<'a> {
     pub keys: &'a ChannelKeys,
     pub node: &'a str,
+}
+
+/// What is remembered of each channel, for nodes whose connection to Redis was away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct History {
+    /// 0 = nothing
+    pub events_max: u32,
+    /// from the last event on
+    pub age_max: Duration,
+}
+
+impl History {
+    pub const NONE: History = History {
+        events_max: 0,
+        age_max: Duration::ZERO,
+    };
+
+    fn age_ms(self) -> u64 {
+        u64::try_from(self.age_max.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// An event as the script is given it.
+#[derive(Clone, Copy, Debug)]
+pub struct Publication<'a> {
+    /// as in [`wire`](super::wire)
+    pub kind: &'a str,
+    /// of [`event_head`](super::wire::event_head)
+    pub head: &'a str,
+    pub body: &'a [u8],
+    /// for how long a cache channel keeps it; 0 = not
+    pub cached_ms: u64,
+    /// it has waited while Redis was away
+    pub is_late: bool,
 }
 
 /// News of who left that wait for a return.
@@ -63,8 +99,10 @@ pub struct Member<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
     pub subscriptions: u32,
-    /// the highest sequence the node has seen
+    /// the highest sequence that subscribers of the node were given
     pub seen: u64,
+    /// everything up to this sequence was heard, and so many events; 0 = nothing
+    pub heard: (u64, u64),
     /// with the number of their connections
     pub members: &'a [(Member<'a>, u32)],
 }
@@ -88,6 +126,8 @@ pub enum Joined {
         kept: Option<Kept>,
         /// everybody, the joiner included, if that was asked for
         members: Vec<String>,
+        /// on the channel so far
+        events: u64,
     },
 }
 
@@ -116,8 +156,12 @@ pub struct Registered {
     pub sequence: Option<u64>,
     pub subscriptions: u32,
     pub was_occupied: bool,
-    /// messages that the node hasn't seen
+    /// events that the node can't hear any more
     pub missed: u64,
+    /// on the channel so far
+    pub events: u64,
+    /// messages that the node hasn't heard, in order
+    pub history: Vec<Message>,
     /// user ids, in the order in which they were told; with it, whether the news that they left are cancelled
     pub came: Vec<(String, bool)>,
     pub went: Vec<String>,
@@ -129,7 +173,7 @@ pub struct Registered {
 }
 
 impl Scripts {
-    pub fn new(is_cluster: bool) -> Scripts {
+    pub fn new(is_cluster: bool, history: History) -> Scripts {
         Scripts {
             join: Script::new(include_str!("scripts/join.lua")),
             leave: Script::new(include_str!("scripts/leave.lua")),
@@ -139,6 +183,7 @@ impl Scripts {
             count: Script::new(include_str!("scripts/count.lua")),
             claim: Script::new(include_str!("scripts/claim.lua")),
             publish_command: if is_cluster { "SPUBLISH" } else { "PUBLISH" },
+            history,
         }
     }
 
@@ -201,7 +246,8 @@ impl Scripts {
         call.key(&at.keys.state)
             .key(&at.keys.connections)
             .key(&at.keys.members)
-            .key(&at.keys.held);
+            .key(&at.keys.held)
+            .key(&at.keys.history);
         self.begin(&mut call, at)
             .arg(user_id.unwrap_or_default())
             .arg(u8::from(tell_count))
@@ -210,25 +256,19 @@ impl Scripts {
         pipe.invoke_script(&call);
     }
 
-    /// Answered with [`Published`]. `kind`: as in [`wire`](super::wire). `head`: of [`event_head`](super::wire::event_head).
-    /// `cached_ms`: for how long a cache channel keeps it; 0 = not.
-    pub fn publish(
-        &self,
-        pipe: &mut Pipeline,
-        keys: &ChannelKeys,
-        kind: &str,
-        head: &str,
-        body: &[u8],
-        cached_ms: u64,
-    ) {
+    /// Answered with [`Published`].
+    pub fn publish(&self, pipe: &mut Pipeline, keys: &ChannelKeys, event: Publication<'_>) {
         let mut call = self.publish.prepare_invoke();
-        call.key(&keys.state).key(&keys.cached);
+        call.key(&keys.state).key(&keys.cached).key(&keys.history);
         call.arg(&keys.topic)
             .arg(self.publish_command)
-            .arg(kind)
-            .arg(head)
-            .arg(body)
-            .arg(cached_ms);
+            .arg(event.kind)
+            .arg(event.head)
+            .arg(event.body)
+            .arg(event.cached_ms)
+            .arg(self.history.events_max)
+            .arg(self.history.age_ms())
+            .arg(u8::from(event.is_late));
         pipe.invoke_script(&call);
     }
 
@@ -262,13 +302,16 @@ impl Scripts {
             .key(&at.keys.connections)
             .key(&at.keys.members)
             .key(&at.keys.cached)
-            .key(&at.keys.held);
+            .key(&at.keys.held)
+            .key(&at.keys.history);
         self.begin(&mut call, at)
             .arg(holding.subscriptions)
             .arg(holding.seen)
             .arg(u8::from(tell_count))
             .arg(news.name)
-            .arg(news.remembered_ms);
+            .arg(news.remembered_ms)
+            .arg(holding.heard.0)
+            .arg(holding.heard.1);
         for (member, connections) in holding.members {
             call.arg(member.user_id).arg(*connections).arg(member.text);
         }
@@ -318,6 +361,7 @@ impl Joined {
             is_members_return: count(field(6)?)? == 1,
             kept: kept(field(7)?, field(8)?)?,
             members: texts(field(9)?)?,
+            events: number(field(10)?)?,
         })
     }
 }
@@ -363,9 +407,11 @@ impl Registered {
             cached,
             cached_ms,
             is_return,
+            events,
+            history,
         ] = &fields[..]
         else {
-            return Err(unexpected("register answers nine things"));
+            return Err(unexpected("register answers eleven things"));
         };
         let (mut came, mut went) = (Vec::new(), Vec::new());
         for change in texts(changes)? {
@@ -385,6 +431,12 @@ impl Registered {
             members: texts(members)?,
             kept: kept(cached, cached_ms)?,
             is_return: count(is_return)? == 1,
+            events: number(events)?,
+            // what another version wrote is none of ours
+            history: texts(history)?
+                .iter()
+                .filter_map(|text| messages::understand(text).ok())
+                .collect(),
         })
     }
 }

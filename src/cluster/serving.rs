@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
@@ -98,8 +98,9 @@ struct Serving {
     host: String,
 }
 
-/// What a node says of itself, for `resound nodes`.
-#[derive(Debug, Serialize, serde::Deserialize)]
+/// What a node says of itself, for `resound nodes`. Another version may say less or more.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Load {
     pub version: String,
     pub host: String,

@@ -8,6 +8,7 @@ use super::{
         Access, Password, Patience, Place, Seeds, Sentinels, Server, Servers, Tls as Certificates,
     },
     driver::ClusterSettings,
+    scripts::History,
 };
 use crate::config::cluster::{Cluster, Login, Redis, RedisAddress, RedisServers, RedisTls};
 
@@ -26,6 +27,10 @@ impl ClusterSettings {
             heartbeat: cluster.heartbeat,
             backlog_bytes_max: cluster.backlog_bytes_max,
             backlog_age_max: cluster.backlog_age_max,
+            history: History {
+                events_max: cluster.history_events_max,
+                age_max: cluster.history_age_max,
+            },
             inbound_bytes_max: cluster.inbound_bytes_max,
             held_max,
             publishes_max: cluster.publishes_max,

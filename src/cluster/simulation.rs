@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use super::{
     channel::{What, parse_member},
     core::{Ask, Body, Call, Core, Event, Input, Message, Output, Ticket},
-    model::{Redis, Told},
+    model::{Holding, Redis, Told},
     rules::Rules,
 };
 use crate::{
@@ -25,6 +25,16 @@ use crate::{
 const CHANNELS: usize = 2;
 const USERS: u32 = 4;
 const WORKERS: u16 = 2;
+
+/// What may go wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Faults {
+    None,
+    /// connections to Redis break
+    Cuts,
+    /// and nodes die, or are taken for dead, and Redis comes back empty
+    All,
+}
 
 /// A connection of a client.
 struct Socket {
@@ -39,8 +49,10 @@ struct Socket {
 struct Seen {
     since: u64,
     members: BTreeSet<Arc<str>>,
-    /// the last event of each publisher
-    events: HashMap<usize, u64>,
+    /// let in while Redis was away: what others publish meanwhile is none of its own
+    joined_alone: bool,
+    /// the events of each publisher
+    events: HashMap<usize, Vec<u64>>,
 }
 
 /// On its way to Redis.
@@ -57,9 +69,11 @@ struct Node {
     is_alive: bool,
     sockets: BTreeMap<u64, Socket>,
     to_redis: VecDeque<Request>,
-    answers: VecDeque<Input>,
-    messages: VecDeque<Input>,
-    published: u64,
+    /// with their places in the order in which Redis sent them
+    answers: VecDeque<(u64, Input)>,
+    messages: VecDeque<(u64, Input)>,
+    /// the last answer that was taken
+    answered: u64,
 }
 
 struct World {
@@ -72,7 +86,11 @@ struct World {
     names: u64,
     /// names whose entries nobody will take away by itself
     dead: Vec<Arc<str>>,
-    faults: bool,
+    faults: Faults,
+    /// orders what Redis sends
+    stamp: u64,
+    /// the last event of each node on each channel
+    published: HashMap<(usize, ChannelKey), u64>,
     /// sockets that have gone before they were let in, with their nodes
     late: VecDeque<(usize, u64)>,
 }
@@ -105,7 +123,7 @@ fn parse_event(event: &Event) -> (usize, u64) {
 }
 
 impl World {
-    fn new(seed: u64, nodes: usize, faults: bool) -> World {
+    fn new(seed: u64, nodes: usize, faults: Faults) -> World {
         let node = |at: usize| Node {
             core: Core::new(format!("origin{at}").as_str().into(), 1 << 20),
             name: None,
@@ -114,7 +132,7 @@ impl World {
             to_redis: VecDeque::new(),
             answers: VecDeque::new(),
             messages: VecDeque::new(),
-            published: 0,
+            answered: 0,
         };
         World {
             random: SmallRng::seed_from_u64(seed),
@@ -125,7 +143,28 @@ impl World {
             names: 0,
             dead: Vec::new(),
             faults,
+            stamp: 0,
+            published: HashMap::new(),
             late: VecDeque::new(),
+        }
+    }
+
+    /// The next place in the order of what Redis sends.
+    fn sent(&mut self) -> u64 {
+        self.stamp += 1;
+        self.stamp
+    }
+
+    fn take_answer(&mut self, at: usize) {
+        if let Some((stamp, input)) = self.nodes[at].answers.pop_front() {
+            self.nodes[at].answered = stamp;
+            self.input(at, input);
+        }
+    }
+
+    fn take_message(&mut self, at: usize) {
+        if let Some((_, input)) = self.nodes[at].messages.pop_front() {
+            self.input(at, input);
         }
     }
 
@@ -171,6 +210,7 @@ impl World {
                 socket.seen = Some(Seen {
                     since,
                     members,
+                    joined_alone: !node.core.is_up(),
                     events: HashMap::new(),
                 });
                 if let Some(user) = &socket.user {
@@ -210,7 +250,9 @@ impl World {
         match request {
             Request::Subscribe(key) => {
                 self.topics.entry(key.clone()).or_default().insert(at);
-                self.nodes[at].answers.push_back(Input::Subscribed(key));
+                let stamp = self.sent();
+                let subscribed = Input::Subscribed(key);
+                self.nodes[at].answers.push_back((stamp, subscribed));
             }
             Request::Unsubscribe(key) => {
                 if let Some(listeners) = self.topics.get_mut(&key) {
@@ -221,33 +263,36 @@ impl World {
                 let name = self.nodes[at].name.clone().expect("a name while up");
                 let mut answers = Vec::new();
                 for call in &calls {
-                    let (answer, told) = self.redis.call(&key, &name, call);
+                    let origin = self.nodes[at].core.origin().into();
+                    let (answer, told) = self.redis.call(&key, &name, &origin, call);
                     answers.push(answer);
                     let from = match call {
-                        Call::Publish { .. } => format!("origin{at}").as_str().into(),
+                        Call::Publish { .. } => origin,
                         _ => name.clone(),
                     };
                     self.spread(&key, &from, told);
                 }
-                self.nodes[at]
-                    .answers
-                    .push_back(Input::Answers(key, answers));
+                let stamp = self.sent();
+                let answers = Input::Answers(key, answers);
+                self.nodes[at].answers.push_back((stamp, answers));
             }
         }
     }
 
     fn spread(&mut self, key: &ChannelKey, node: &Arc<str>, told: Told) {
         let listeners = self.topics.get(key).cloned().unwrap_or_default();
-        for (sequence, what, number) in told {
+        for (sequence, what, number, events) in told {
             for listener in &listeners {
                 let message = Message {
                     sequence,
                     origin: node.clone(),
                     what: what.clone(),
                     number,
+                    events,
                 };
                 let input = Input::Message(key.clone(), message);
-                self.nodes[*listener].messages.push_back(input);
+                let stamp = self.sent();
+                self.nodes[*listener].messages.push_back((stamp, input));
             }
         }
     }
@@ -257,6 +302,12 @@ impl World {
         let carried_out = self.random.random_range(0..=self.nodes[at].to_redis.len());
         for _ in 0..carried_out {
             self.redis_works(at);
+        }
+        // What Redis sent before the last answer that was taken has come.
+        while let Some((stamp, _)) = self.nodes[at].messages.front()
+            && *stamp < self.nodes[at].answered
+        {
+            self.take_message(at);
         }
         self.forget_connection(at);
         self.input(at, Input::Down);
@@ -274,7 +325,7 @@ impl World {
 
     fn connect(&mut self, at: usize) {
         // Sometimes it was taken for dead in the meantime and goes on by another name.
-        let was_declared_dead = self.faults && self.random.random_bool(0.3);
+        let was_declared_dead = self.faults == Faults::All && self.random.random_bool(0.3);
         let node = &mut self.nodes[at];
         if node.name.is_none() || was_declared_dead {
             self.names += 1;
@@ -291,7 +342,9 @@ impl World {
                 let key = key(number);
                 let (_, told) = {
                     let mut told = Told::new();
-                    let answer = self.redis.register(&key, &name, 0, 0, &[], &mut told);
+                    let answer = self
+                        .redis
+                        .register(&key, &name, &Holding::NOTHING, &mut told);
                     (answer, told)
                 };
                 self.spread(&key, &name, told);
@@ -311,19 +364,15 @@ impl World {
             20..30 => self.publish(at),
             30..55 => self.redis_works(at),
             55..75 => {
-                if let Some(input) = self.nodes[at].answers.pop_front() {
-                    self.input(at, input);
-                }
+                self.take_answer(at);
             }
             75..95 => {
-                if let Some(input) = self.nodes[at].messages.pop_front() {
-                    self.input(at, input);
-                }
+                self.take_message(at);
             }
-            95 if self.faults && is_up => self.cut(at),
+            95 if self.faults != Faults::None && is_up => self.cut(at),
             96 | 97 if !is_up => self.connect(at),
-            98 if self.faults => self.sweep(),
-            99 if self.faults && self.random.random_bool(0.1) => self.disaster(at),
+            98 if self.faults == Faults::All => self.sweep(),
+            99 if self.faults == Faults::All && self.random.random_bool(0.1) => self.disaster(at),
             _ => {}
         }
     }
@@ -394,9 +443,10 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        self.nodes[at].published += 1;
-        let event = event(at, self.nodes[at].published);
         let channel = key(self.random.random_range(0..CHANNELS));
+        let number = self.published.entry((at, channel.clone())).or_default();
+        *number += 1;
+        let event = event(at, *number);
         let ask = Ask::Publish {
             ticket: None,
             event,
@@ -416,15 +466,8 @@ impl World {
             let mut is_quiet = true;
             for at in 0..self.nodes.len() {
                 self.redis_works(at);
-                for input in [
-                    self.nodes[at].messages.pop_front(),
-                    self.nodes[at].answers.pop_front(),
-                ]
-                .into_iter()
-                .flatten()
-                {
-                    self.input(at, input);
-                }
+                self.take_message(at);
+                self.take_answer(at);
                 let node = &self.nodes[at];
                 let nothing_on_way =
                     node.to_redis.is_empty() && node.answers.is_empty() && node.messages.is_empty();
@@ -435,6 +478,15 @@ impl World {
             }
         }
         panic!("never quiet");
+    }
+
+    /// Whoever has seen any event of a node has seen all that followed.
+    fn check_events(&self, seed: u64, key: &ChannelKey, seen: &Seen) {
+        for (node, events) in &seen.events {
+            let last = self.published[&(*node, key.clone())];
+            let expected: Vec<u64> = (events[0]..=last).collect();
+            assert_eq!(*events, expected, "seed {seed}, events of node {node}");
+        }
     }
 
     fn check(&self, seed: u64) {
@@ -449,6 +501,9 @@ impl World {
             for socket in sockets() {
                 let seen = socket.seen.as_ref().expect("everybody was answered");
                 assert_eq!(seen.members, truth, "seed {seed}");
+                if self.faults != Faults::All && !seen.joined_alone {
+                    self.check_events(seed, &key, seen);
+                }
             }
             match self.redis.channels.get(&key) {
                 None => assert_eq!(sockets().count(), 0, "seed {seed}"),
@@ -476,9 +531,10 @@ fn tell(socket: &mut Socket, position: u64, what: &What) {
     match what {
         What::Event(event) => {
             let (node, number) = parse_event(event);
-            let last = seen.events.entry(node).or_default();
-            assert!(number > *last, "{number} after {last} of node {node}");
-            *last = number;
+            let events = seen.events.entry(node).or_default();
+            let last = events.last().copied().unwrap_or(0);
+            assert!(number > last, "{number} after {last} of node {node}");
+            events.push(number);
         }
         What::MemberAdded(member) => {
             assert!(
@@ -494,7 +550,7 @@ fn tell(socket: &mut Socket, position: u64, what: &What) {
     }
 }
 
-fn run(seed: u64, nodes: usize, steps: usize, faults: bool) {
+fn run(seed: u64, nodes: usize, steps: usize, faults: Faults) {
     let mut world = World::new(seed, nodes, faults);
     for at in 0..nodes {
         world.connect(at);
@@ -509,13 +565,20 @@ fn run(seed: u64, nodes: usize, steps: usize, faults: bool) {
 #[test]
 fn members_are_right_everywhere_in_any_order() {
     for seed in 0..300 {
-        run(seed, 3, 400, false);
+        run(seed, 3, 400, Faults::None);
+    }
+}
+
+#[test]
+fn no_event_is_lost_however_often_connections_break() {
+    for seed in 0..1_500 {
+        run(seed, 4, 600, Faults::Cuts);
     }
 }
 
 #[test]
 fn members_are_right_everywhere_after_any_faults() {
     for seed in 0..1_500 {
-        run(seed, 4, 600, true);
+        run(seed, 4, 600, Faults::All);
     }
 }

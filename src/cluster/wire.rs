@@ -13,7 +13,7 @@ const VERSION: u8 = b'1';
 pub struct Message<'a> {
     /// the place in the channel's order, the same for everybody
     pub sequence: u64,
-    /// the node it comes from
+    /// the node it comes from; of an event, the process
     pub node: &'a str,
     pub kind: Kind<'a>,
 }
@@ -21,6 +21,8 @@ pub struct Message<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     Event {
+        /// counts the channel's events; 0 = nobody was known to listen
+        events: u64,
         /// counts the node's own events, over all channels: one that comes twice is known by it
         number: u64,
         /// the connection that must not get it
@@ -31,7 +33,7 @@ pub enum Kind<'a> {
         frame: &'a str,
     },
     /// those who are subscribed are to be closed; numbered like an event
-    Close { number: u64 },
+    Close { events: u64, number: u64 },
     /// what a member said of itself (`Member`'s JSON)
     MemberAdded(&'a str),
     /// a user id
@@ -67,15 +69,21 @@ impl<'a> Message<'a> {
         let (head, body) = text[2..].split_once('\n').ok_or(Unreadable::Malformed)?;
         let mut head = head.split(' ');
         let sequence = number(head.next())?;
+        let events = match kind {
+            b'!' | b'x' => number(head.next())?,
+            _ => 0,
+        };
         let node = head.next().ok_or(Unreadable::Malformed)?;
         let kind = match kind {
             b'!' => Kind::Event {
+                events,
                 number: number(head.next())?,
                 except: except(head.next())?,
                 cached_ms: number(head.next())?,
                 frame: body,
             },
             b'x' => Kind::Close {
+                events,
                 number: number(head.next())?,
             },
             b'^' => Kind::Online(body == "1"),
@@ -93,7 +101,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// What follows the sequence in the head of an event.
+/// What follows sequence and count in the head of an event.
 pub fn event_head(node: &str, number: u64, except: Option<SocketId>, cached_ms: u64) -> String {
     match except {
         Some(except) => format!("{node} {number} {except} {cached_ms}"),
@@ -134,8 +142,9 @@ mod tests {
         };
         let head = event_head("n1", 7, Some(SocketId::new(3, 4)), 60);
         check(
-            &format!("1!12 {head}\n{{\"a\":\"\\n\"}}\nand more"),
+            &format!("1!12 5 {head}\n{{\"a\":\"\\n\"}}\nand more"),
             message(Kind::Event {
+                events: 5,
                 number: 7,
                 except: Some(SocketId::new(3, 4)),
                 cached_ms: 60,
@@ -143,8 +152,9 @@ mod tests {
             }),
         );
         check(
-            &format!("1!12 {}\n", event_head("n1", 0, None, 0)),
+            &format!("1!12 0 {}\n", event_head("n1", 0, None, 0)),
             message(Kind::Event {
+                events: 0,
                 number: 0,
                 except: None,
                 cached_ms: 0,
@@ -154,7 +164,13 @@ mod tests {
         check("1+12 n1\n{}", message(Kind::MemberAdded("{}")));
         check("1-12 n1\nann", message(Kind::MemberRemoved("ann")));
         check("1#12 n1\n3", message(Kind::Count(3)));
-        check("1x12 n1 8\n", message(Kind::Close { number: 8 }));
+        check(
+            "1x12 6 n1 8\n",
+            message(Kind::Close {
+                events: 6,
+                number: 8,
+            }),
+        );
         check("1^12 n1\n1", message(Kind::Online(true)));
         check("1^12 n1\n0", message(Kind::Online(false)));
         check("2+12 n1\n{}", Err(Unreadable::Version));
@@ -165,11 +181,11 @@ mod tests {
             "1!",
             "1!12",
             "1!12 n1",
-            "1!x n1 1 -\n",
-            "1!12 n1\n",
-            "1!12 n1 1 x 0\n",
-            "1!12 n1 1 -\n",
-            "1x12 n1\n",
+            "1!x 0 n1 1 -\n",
+            "1!12 0 n1\n",
+            "1!12 0 n1 1 x 0\n",
+            "1!12 0 n1 1 -\n",
+            "1x12 0 n1\n",
             "1#12 n1\nmany",
             "1é12 n1\n",
             "1+-1 n1\n",

@@ -29,6 +29,10 @@ pub struct Cluster {
     /// of events that wait while Redis is away
     pub backlog_bytes_max: usize,
     pub backlog_age_max: Duration,
+    /// events of each channel that Redis remembers for servers whose connection was away; 0 = none
+    pub history_events_max: u32,
+    /// how long, from a channel's last event on
+    pub history_age_max: Duration,
     /// events on their way to Redis at one time; publishers wait then, and get 503 in the end
     pub publishes_max: usize,
     /// of Redis's messages that wait in the process
@@ -175,6 +179,8 @@ pub(super) fn settings(
         retry: section.milliseconds("retry_ms", 10..=60_000)?,
         backlog_bytes_max: section.usize("backlog_bytes_max", 0..=BYTES_MAX)?,
         backlog_age_max: section.seconds("backlog_age_max_s", 1..=86_400)?,
+        history_events_max: section.u32("history_events_max", 0..=100_000)?,
+        history_age_max: section.seconds("history_age_max_s", 1..=86_400)?,
         publishes_max: section.usize("publishes_max", 16..=16_777_216)?,
         inbound_bytes_max: section.usize("inbound_bytes_max", 65_536..=BYTES_MAX)?,
         ready_when_degraded: section.switch("ready_when_degraded")?,

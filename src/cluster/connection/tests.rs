@@ -30,7 +30,7 @@ struct Open {
 
 async fn open_with(servers: &Servers, patience: Patience) -> RedisResult<Open> {
     let (sender, pushes) = Inbound::default().queue();
-    let scripts = Scripts::new(servers.is_cluster());
+    let scripts = Scripts::new(servers.is_cluster(), crate::cluster::scripts::History::NONE);
     let connection = Connection::open(servers, patience, sender, &scripts).await?;
     Ok(Open { connection, pushes })
 }

@@ -5,7 +5,8 @@
 -- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
 --       what to name (0 nothing, 1 the cached event, 2 all members too), whether news of who left may be held (1 or 0)
 -- Answers {'full'} or {'ok', sequence, subscriptions, is new member, was told (0 no, 1 yes, 2 later), cancelled news of the channel,
--- cancelled news of the member, cached or false, milliseconds it is kept, members}
+-- cancelled news of the member, cached or false, milliseconds it is kept, members,
+-- events so far}
 local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, user, member = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -73,5 +74,6 @@ if ARGV[8] == '2' then
     list = redis.call('HVALS', members)
 end
 return {
-    'ok', joined, total, is_new, told, cancels_channel, cancels_member, kept, kept_ms, list
+    'ok', joined, total, is_new, told, cancels_channel, cancels_member, kept, kept_ms, list,
+    redis.call('HGET', state, 'events') or '0'
 }

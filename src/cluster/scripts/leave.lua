@@ -1,6 +1,6 @@
 -- One subscription less, of one node; the counterpart of join.lua.
 --
--- KEYS  state, connections of members, members, held
+-- KEYS  state, connections of members, members, held, history
 -- ARGV  node, topic, publish command, user id or '', tell the count (1 or 0), name of the news if it is to be held or '',
 --       milliseconds for which held news are remembered
 -- Answers {sequence, subscriptions, has left (1 or 0), was told (0 no, 1 yes, 2 later)}; {false, 0, 0, 0} if the node has none.
@@ -43,7 +43,7 @@ end
 local told = 0
 local sequence = redis.call('HGET', state, 'sequence')
 if total <= 0 then
-    redis.call('DEL', state, connections, members)
+    redis.call('DEL', state, connections, members, KEYS[5])
     hold('.')
 elseif ARGV[5] == '1' then
     local now = tonumber(redis.call('TIME')[1])

@@ -1,17 +1,35 @@
--- An event. Kept for cache channels; published only where anybody in the cluster has subscribed.
+-- An event. Kept for cache channels; published only where anybody in the cluster has subscribed. Nodes whose connection is away for a
+-- moment find it in the history.
 --
--- KEYS  state, cached event
--- ARGV  topic, publish command, kind, head (what follows the sequence), body, milliseconds to keep it (0: not)
+-- KEYS  state, cached event, history
+-- ARGV  topic, publish command, kind, head (what follows sequence and count), body, milliseconds to keep it (0: not),
+--       events that the history has (0: none), milliseconds that it has them, whether the event comes late (1 or 0)
 -- Answers {sequence or false, subscriptions}
-local state, cached = KEYS[1], KEYS[2]
+local state, cached, history = KEYS[1], KEYS[2], KEYS[3]
 
 if ARGV[6] ~= '0' then
     redis.call('SET', cached, ARGV[5], 'PX', ARGV[6])
 end
 local total = tonumber(redis.call('HGET', state, 'total') or 0)
+local sequence, events
+if total > 0 then
+    sequence = string.format('%.0f', redis.call('HINCRBY', state, 'sequence', 1))
+    events = redis.call('HINCRBY', state, 'events', 1)
+elseif ARGV[9] == '1' and ARGV[7] ~= '0' then
+    -- Redis was away: those who have subscribed may not have been able to say so yet
+    local time = redis.call('TIME')
+    sequence, events = time[1] .. string.format('%06d', time[2]), 0
+else
+    return {false, 0}
+end
+local message = '1' .. ARGV[3] .. sequence .. ' ' .. events .. ' ' .. ARGV[4] .. '\n' .. ARGV[5]
+if ARGV[7] ~= '0' then
+    redis.call('RPUSH', history, message)
+    redis.call('LTRIM', history, '-' .. ARGV[7], -1)
+    redis.call('PEXPIRE', history, ARGV[8])
+end
 if total <= 0 then
     return {false, 0}
 end
-local sequence = redis.call('HINCRBY', state, 'sequence', 1)
-redis.call(ARGV[2], ARGV[1], '1' .. ARGV[3] .. string.format('%.0f', sequence) .. ' ' .. ARGV[4] .. '\n' .. ARGV[5])
+redis.call(ARGV[2], ARGV[1], message)
 return {sequence, total}

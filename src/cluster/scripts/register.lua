@@ -1,13 +1,14 @@
 -- Makes what one node has on a channel exactly this: after Redis was away or came back empty, and with nothing at all for a node
 -- that is dead. Members who come or go by it are told.
 --
--- KEYS  state, connections of members, members, cached, held
--- ARGV  node, topic, publish command, subscriptions, highest sequence the node has seen, tell the count (1 or 0),
+-- KEYS  state, connections of members, members, cached, held, history
+-- ARGV  node, topic, publish command, subscriptions, highest sequence the node has given out, tell the count (1 or 0),
 --       name of the news of who left if they are to be held or '', milliseconds for which held news are remembered,
+--       sequence up to which the node has heard everything (0: nothing), events until then,
 --       then for each member: user id, connections, member
 -- Answers {sequence or false, subscriptions, was occupied before (1 or 0), users who came ('+id'; '=id' if the news that they left
--- are cancelled by it) and went ('-id'), members, messages that the node hasn't seen, cached or false, milliseconds it is kept,
--- whether the news that the channel was vacated are cancelled}
+-- are cancelled by it) and went ('-id'), members, events that the node can't hear any more, cached or false, milliseconds it is kept,
+-- whether the news that the channel was vacated are cancelled, events so far, messages that the node hasn't heard}
 local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
@@ -15,7 +16,7 @@ local total = tonumber(redis.call('HGET', state, 'total') or 0)
 local was_occupied = total > 0 and 1 or 0
 local had = tonumber(redis.call('HGET', state, 'of|' .. node) or 0)
 if count == 0 and had == 0 then
-    return {redis.call('HGET', state, 'sequence'), total, was_occupied, {}, {}, 0, false, 0, 0}
+    return {redis.call('HGET', state, 'sequence'), total, was_occupied, {}, {}, 0, false, 0, 0, '0', {}}
 end
 
 local seen = tonumber(ARGV[5])
@@ -24,10 +25,26 @@ if sequence == 0 then
     local time = redis.call('TIME')
     sequence = tonumber(time[1] .. string.format('%06d', time[2]))
 end
--- 0 for a node that has never been here, and after Redis came back empty
-local missed = 0
-if seen > 0 and had > 0 and sequence > seen then
-    missed = sequence - seen
+-- What the node hasn't heard, as far as it is known; and how many events it will never hear.
+local heard, events = tonumber(ARGV[9]), tonumber(redis.call('HGET', state, 'events') or 0)
+local missed, messages = 0, {}
+if heard > 0 and count > 0 then
+    local unheard = 0
+    for _, message in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
+        local at, number = string.match(message, '^..(%d+) (%d+)')
+        if at and tonumber(at) > heard then
+            messages[#messages + 1] = message
+            if number ~= '0' then
+                unheard = unheard + 1
+            end
+        end
+    end
+    local before = tonumber(ARGV[10])
+    if events < before then
+        -- another life of the channel
+        before = had > 0 and events or 0
+    end
+    missed = math.max(events - before - unheard, 0)
 end
 -- Beyond everything anybody has seen: what the node tells its subscribers of the answer comes after all they know.
 redis.call('HSET', state, 'sequence', string.format('%.0f', math.max(sequence, seen)))
@@ -46,7 +63,7 @@ local function hold(what)
 end
 
 local changes, wanted = {}, {}
-for at = 9, #ARGV, 3 do
+for at = 11, #ARGV, 3 do
     wanted[ARGV[at]] = true
 end
 -- who is here no more
@@ -68,7 +85,7 @@ for _, field in ipairs(known) do
     end
 end
 -- who is here
-for at = 9, #ARGV, 3 do
+for at = 11, #ARGV, 3 do
     local user = ARGV[at]
     if redis.call('HSET', connections, mine .. user, ARGV[at + 1]) == 1 then
         if redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
@@ -88,7 +105,7 @@ end
 total = total - had + count
 local cancels = 0
 if total <= 0 then
-    redis.call('DEL', state, connections, members)
+    redis.call('DEL', state, connections, members, KEYS[6])
     if was_occupied == 1 then
         hold('.')
     end
@@ -103,5 +120,5 @@ else
 end
 return {
     string.format('%.0f', sequence), total, was_occupied, changes, redis.call('HVALS', members), missed,
-    redis.call('GET', cached), redis.call('PTTL', cached), cancels
+    redis.call('GET', cached), redis.call('PTTL', cached), cancels, tostring(events), messages
 }

@@ -88,6 +88,8 @@ fn the_defaults_of_a_cluster() {
     assert_eq!(cluster.retry, Duration::from_secs(1));
     assert_eq!(cluster.backlog_bytes_max, 64 << 20);
     assert_eq!(cluster.backlog_age_max, Duration::from_secs(300));
+    assert_eq!(cluster.history_events_max, 512);
+    assert_eq!(cluster.history_age_max, Duration::from_secs(60));
     assert_eq!(cluster.publishes_max, 16_384);
     assert_eq!(cluster.inbound_bytes_max, 64 << 20);
     assert!(cluster.ready_when_degraded);
@@ -212,6 +214,8 @@ fn what_cannot_be_meant_is_refused() {
         "retry_ms = 0",
         "backlog_bytes_max = 1073741825",
         "backlog_age_max_s = 0",
+        "history_events_max = 100001",
+        "history_age_max_s = 0",
         "publishes_max = 15",
         "inbound_bytes_max = 65535",
         "database = 65536",

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::{
     client::{Client, publish, publish_except},
-    helpers::{Server, eventually, until},
+    helpers::{Server, until},
     rest::request::get,
 };
 

@@ -362,7 +362,7 @@ async fn messages_beyond_the_budget_are_left_out_and_counted() {
     let server = RedisServer::start();
     let inbound = Inbound::new(1 << 20);
     let (sender, pushes) = inbound.queue();
-    let scripts = Scripts::new(false);
+    let scripts = Scripts::new(false, crate::cluster::scripts::History::NONE);
     let connection = Connection::open(&server.servers(), NORMAL, sender, &scripts).await;
     let connection = connection.expect("a connection");
     let mut open = Open { connection, pushes };
