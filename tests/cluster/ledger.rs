@@ -144,6 +144,8 @@ impl Ledger {
                 }
             }
             "pusher_internal:subscription_count" | "pusher:cache_miss" => {}
+            // goodbye: who stays is told so by the end of the connection
+            "pusher:error" if frame["data"]["code"] == 4200 => {}
             _ => self.wrong(format!("unexpected: {frame}")),
         }
     }
