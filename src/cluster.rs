@@ -14,8 +14,8 @@ pub(crate) mod fake;
 mod handle;
 mod held;
 mod keys;
-mod messages;
 pub mod listing;
+mod messages;
 #[cfg(test)]
 mod model;
 mod nodes;

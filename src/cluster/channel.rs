@@ -98,6 +98,8 @@ pub(super) struct Channel {
     cached: Option<Kept>,
     /// whether a watched user is there, likewise
     is_online: bool,
+    /// how many subscriptions there are, as last told
+    count: Option<u32>,
     /// a telling of the number of subscriptions is planned
     is_count_due: bool,
     /// of whoever came or left last
@@ -152,6 +154,7 @@ impl Channel {
             members: &self.present,
             cached: self.cached.as_ref(),
             is_online: self.is_online,
+            count: self.count,
             sequence: self.sequence,
             subscriptions: self.subscriptions(),
         }
@@ -270,7 +273,10 @@ impl Channel {
             What::Online(is_online) => {
                 std::mem::replace(&mut self.is_online, *is_online) != *is_online
             }
-            What::Count(_) => true,
+            What::Count(count) => {
+                self.count = Some(*count);
+                true
+            }
             What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
@@ -288,9 +294,9 @@ impl Channel {
     pub(super) fn part(&mut self, key: &ChannelKey, out: &mut Vec<Output>) -> Vec<Pending> {
         // Our own events go before those that come after them now; others wait for what is missing before them.
         let is_own = |message: &Message| message.origin == self.origin;
-        let (own, others) = std::mem::take(&mut self.held).into_iter().partition(is_own);
+        let (own, others): (Vec<Message>, Vec<Message>) = std::mem::take(&mut self.held).into_iter().partition(is_own);
         self.held = others;
-        for message in Vec::from(own) {
+        for message in own {
             let what = self.own_news(message);
             self.tell_next(key, what, out);
         }
@@ -431,13 +437,21 @@ impl Channel {
         while self.is_synced
             && let Some((sequence, _)) = self.arriving.front()
             && *sequence <= self.sequence
-            && let Some((_, pending)) = self.arriving.pop_front()
+            && let Some((joined, pending)) = self.arriving.pop_front()
         {
-            self.admit(key, pending, out);
+            let is_behind = joined < self.sequence;
+            self.admit(key, pending, is_behind, out);
         }
     }
 
-    fn admit(&mut self, key: &ChannelKey, pending: Pending, out: &mut Vec<Output>) {
+    /// `is_behind`: more has been told here than Redis had when it took the join.
+    fn admit(
+        &mut self,
+        key: &ChannelKey,
+        pending: Pending,
+        is_behind: bool,
+        out: &mut Vec<Output>,
+    ) {
         let Ask::Join {
             worker,
             ticket,
@@ -453,7 +467,12 @@ impl Channel {
             out.push(Output::Opened(key.clone()));
         }
         self.add(worker, member.as_ref());
-        out.push(Output::Joined(ticket));
+        // Of the number that a joiner makes it is told too (S-25), even if that was told to the others already.
+        let tells_count = is_behind && rules.tell_count;
+        out.push(Output::Joined {
+            ticket,
+            tells_count,
+        });
     }
 
     fn left(
@@ -535,7 +554,7 @@ impl Channel {
         for happening in happenings(&registered, held) {
             out.push(Output::Happened(key.clone(), happening));
         }
-        if key.name.is_internal() {
+        if key.name.is_watchers() {
             let what = What::Online(registered.kept.is_some());
             self.tell(key, Told { sequence, what }, out);
         } else if registered.kept.is_some() || self.cached.is_none() {
@@ -584,6 +603,7 @@ impl Channel {
                         number: 0,
                         is_late: false,
                     },
+                    false,
                     out,
                 );
             }

@@ -191,7 +191,11 @@ pub enum Output {
         what: What,
     },
     /// a join was answered: what is told after [`View::sequence`] is for the joiner
-    Joined(Ticket),
+    Joined {
+        ticket: Ticket,
+        /// the joiner is to be told [`View::count`]
+        tells_count: bool,
+    },
     /// a join was refused: the channel has as many members as it may
     Full(Ticket),
     /// an event was taken
@@ -540,7 +544,7 @@ impl Core {
 
 /// Whether something is kept for whoever joins the channel.
 fn has_cached(key: &ChannelKey) -> bool {
-    key.name.kind().is_cache() || key.name.is_internal()
+    key.name.kind().is_cache() || key.name.is_watchers()
 }
 
 /// A channel as the subscribers here know it.
@@ -550,6 +554,8 @@ pub struct View<'a> {
     pub cached: Option<&'a Kept>,
     /// of a watched user
     pub is_online: bool,
+    /// how many subscriptions the cluster has, as last told
+    pub count: Option<u32>,
     /// everything up to here has been told
     pub sequence: u64,
     /// on this node

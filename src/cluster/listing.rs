@@ -9,7 +9,7 @@ use super::{
     connection::{Connection, Inbound, Patience, Servers},
     keys::Keys,
     nodes::BEATS,
-    scripts::Scripts,
+    scripts::{History, Scripts},
 };
 use crate::{client::one_line, config::cluster::Cluster};
 
@@ -36,7 +36,7 @@ pub async fn list(cluster: &Cluster, patience: Duration) -> Result<Vec<Listed>, 
         answer: cluster.answer_timeout.min(patience),
     };
     let (pushes, _inbound) = Inbound::new(cluster.inbound_bytes_max).queue();
-    let scripts = Scripts::new(servers.is_cluster());
+    let scripts = Scripts::new(servers.is_cluster(), History::NONE);
     let sentence = |error: redis::RedisError| one_line(&error.to_string());
     let opened = Connection::open(&servers, patience, pushes, &scripts).await;
     let mut connection = opened.map_err(sentence)?;

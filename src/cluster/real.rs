@@ -334,7 +334,7 @@ impl Node for TestNode {
         });
     }
 
-    fn joined(&mut self, ticket: u64, core: &Core) {
+    fn joined(&mut self, ticket: u64, core: &Core, _: bool) {
         let view = core.view(&key()).expect("a subscriber");
         self.look(|clients| {
             let user = clients.waiting.remove(&ticket).expect("somebody who waits");

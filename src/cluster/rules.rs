@@ -32,22 +32,22 @@ impl Rulebook {
     pub fn rules(&self, app: &App, channel: &ChannelName) -> Rules {
         Rules {
             tell_count: is_counted(app, channel),
-            is_watched: channel.user_id().is_some() && app.users.watchlist,
+            is_watched: is_watched(app, channel),
             hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
         }
     }
 
     fn hold(&self, app: &App, channel: &ChannelName) -> Option<Duration> {
-        if channel.is_internal() {
+        if is_watched(app, channel) {
+            return Some(app.users.watchlist_grace);
+        }
+        if channel.is_internal() || !self.webhooks.is_wanted(app) {
             return None;
         }
-        let of_user = channel.user_id().is_some() && app.users.watchlist;
-        let of_webhooks = self.webhooks.is_wanted(app);
-        let removal_delay = || self.settings.load().webhook.removal_delay;
-        match (of_user, of_webhooks) {
-            (true, _) => Some(app.users.watchlist_grace),
-            (false, true) => Some(removal_delay()),
-            (false, false) => None,
-        }
+        Some(self.settings.load().webhook.removal_delay)
     }
+}
+
+fn is_watched(app: &App, channel: &ChannelName) -> bool {
+    app.users.watchlist && channel.user_id().is_some()
 }

@@ -176,7 +176,7 @@ impl Serving {
         self.push(asker.worker, Command::Admit(Box::new(admission)));
     }
 
-    fn let_in(&mut self, joining: Joining, core: &Core) {
+    fn let_in(&mut self, joining: Joining, core: &Core, tells_count: bool) {
         let Joining {
             asker,
             place,
@@ -187,7 +187,12 @@ impl Serving {
             return;
         };
         let frames = match welcome {
-            Welcome::Subscribed => self.welcome(&channel, &view),
+            Welcome::Subscribed => {
+                let mut frames = self.welcome(&channel, &view);
+                let count = view.count.filter(|_| tells_count);
+                frames.extend(count.map(|n| server::subscription_count(&channel.name, n)));
+                frames
+            }
             Welcome::Frame(frame) => vec![frame],
         };
         let since = Position(view.sequence);
@@ -282,9 +287,9 @@ impl Node for Serving {
         }
     }
 
-    fn joined(&mut self, waiter: Waiter, core: &Core) {
+    fn joined(&mut self, waiter: Waiter, core: &Core, tells_count: bool) {
         match waiter {
-            Waiter::Join(joining) => self.let_in(*joining, core),
+            Waiter::Join(joining) => self.let_in(*joining, core, tells_count),
             Waiter::Watch(watching) => {
                 // the last one to be answered has it alone
                 if let Ok(watching) = Arc::try_unwrap(watching) {
@@ -334,7 +339,7 @@ impl Node for Serving {
     }
 
     fn opened(&mut self, channel: &ChannelKey, is_open: bool) {
-        if channel.name.is_internal() {
+        if channel.name.is_watchers() {
             return;
         }
         let Some(app) = self.app(channel.app) else {
@@ -342,14 +347,16 @@ impl Node for Serving {
         };
         let kind = kind_index(channel.name.kind());
         let metrics = self.metrics.app(&app.id);
-        let channels = &app.usage.channels;
-        if is_open {
-            channels.fetch_add(1, Ordering::Relaxed);
-            metrics.cluster().occupied[kind].add(1);
-        } else {
-            channels.fetch_sub(1, Ordering::Relaxed);
-            metrics.cluster().vacated[kind].add(1);
+        match is_open {
+            true => metrics.cluster().occupied[kind].add(1),
+            false => metrics.cluster().vacated[kind].add(1),
         }
+        // those of users don't count towards the limit
+        let counted = usize::from(!channel.name.is_internal());
+        match is_open {
+            true => app.usage.channels.fetch_add(counted, Ordering::Relaxed),
+            false => app.usage.channels.fetch_sub(counted, Ordering::Relaxed),
+        };
     }
 
     fn happened(&mut self, channel: &ChannelKey, happening: &Happening) {

@@ -201,7 +201,7 @@ impl World {
                     }
                 }
             }
-            Output::Joined(ticket) => {
+            Output::Joined { ticket, .. } => {
                 let socket = node.sockets.get_mut(&ticket.0);
                 let socket = socket.expect("a socket that asked");
                 let view = node.core.view(&socket.channel).expect("a subscriber");

@@ -131,6 +131,11 @@ impl ChannelName {
         self.0.starts_with('#')
     }
 
+    /// Whether this is the channel of those who watch a user.
+    pub fn is_watchers(&self) -> bool {
+        self.0.starts_with(WATCHERS_OF)
+    }
+
     /// The user whose channel or whose watchers' channel this is.
     pub fn concerned_user(&self) -> Option<&str> {
         self.user_id().or_else(|| self.0.strip_prefix(WATCHERS_OF))
