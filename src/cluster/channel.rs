@@ -294,9 +294,9 @@ impl Channel {
     pub(super) fn part(&mut self, key: &ChannelKey, out: &mut Vec<Output>) -> Vec<Pending> {
         // Our own events go before those that come after them now; others wait for what is missing before them.
         let is_own = |message: &Message| message.origin == self.origin;
-        let (own, others) = std::mem::take(&mut self.held).into_iter().partition(is_own);
+        let (own, others): (Vec<Message>, Vec<Message>) = std::mem::take(&mut self.held).into_iter().partition(is_own);
         self.held = others;
-        for message in Vec::from(own) {
+        for message in own {
             let what = self.own_news(message);
             self.tell_next(key, what, out);
         }
