@@ -39,6 +39,8 @@ pub(super) struct Told {
 pub enum What {
     Event(Arc<Event>),
     MemberAdded(Arc<Member>),
+    /// said something else of itself (P-9): only who joins later is told
+    MemberChanged(Arc<Member>),
     MemberRemoved(Arc<str>),
     Count(u32),
     /// to those who watch a user
@@ -98,8 +100,8 @@ pub(super) struct Channel {
     cached: Option<Kept>,
     /// whether a watched user is there, likewise
     is_online: bool,
-    /// how many subscriptions there are, as last told
-    count: Option<u32>,
+    /// how many subscriptions there are, as told last and at which sequence
+    count: Option<(u64, u32)>,
     /// a telling of the number of subscriptions is planned
     is_count_due: bool,
     /// of whoever came or left last
@@ -263,6 +265,13 @@ impl Channel {
                 let before = self.present.insert(member.user_id.clone(), member.clone());
                 before.is_none()
             }
+            What::MemberChanged(member) => {
+                let known = self.present.get_mut(&member.user_id);
+                if let Some(known) = known {
+                    *known = member.clone();
+                }
+                false
+            }
             What::MemberRemoved(user_id) => self.present.remove(user_id).is_some(),
             What::Event(event) => {
                 if let Some(kept) = event.kept() {
@@ -274,7 +283,7 @@ impl Channel {
                 std::mem::replace(&mut self.is_online, *is_online) != *is_online
             }
             What::Count(count) => {
-                self.count = Some(*count);
+                self.count = Some((told.sequence, *count));
                 true
             }
             What::Nothing => false,
@@ -440,19 +449,12 @@ impl Channel {
             && *sequence <= self.sequence
             && let Some((joined, pending)) = self.arriving.pop_front()
         {
-            let is_behind = joined < self.sequence;
-            self.admit(key, pending, is_behind, out);
+            self.admit(key, pending, joined, out);
         }
     }
 
-    /// `is_behind`: more has been told here than Redis had when it took the join.
-    fn admit(
-        &mut self,
-        key: &ChannelKey,
-        pending: Pending,
-        is_behind: bool,
-        out: &mut Vec<Output>,
-    ) {
+    /// `joined`: the sequence at which it joined.
+    fn admit(&mut self, key: &ChannelKey, pending: Pending, joined: u64, out: &mut Vec<Output>) {
         let Ask::Join {
             worker,
             ticket,
@@ -468,12 +470,7 @@ impl Channel {
             out.push(Output::Opened(key.clone()));
         }
         self.add(worker, member.as_ref());
-        // Of the number that a joiner makes it is told too (S-25), even if that was told to the others already.
-        let tells_count = is_behind && rules.tell_count;
-        out.push(Output::Joined {
-            ticket,
-            tells_count,
-        });
+        out.push(Output::Joined { ticket, joined });
     }
 
     fn left(
@@ -589,6 +586,8 @@ impl Channel {
                 }
                 if let Some(member) = is_new.cloned() {
                     self.tell_next(key, What::MemberAdded(member), out);
+                } else if let Some(member) = &member {
+                    self.present.insert(member.user_id.clone(), member.clone());
                 }
                 let join = Ask::Join {
                     worker,
@@ -604,7 +603,7 @@ impl Channel {
                         number: 0,
                         is_late: false,
                     },
-                    false,
+                    self.sequence,
                     out,
                 );
             }

@@ -193,8 +193,8 @@ pub enum Output {
     /// a join was answered: what is told after [`View::sequence`] is for the joiner
     Joined {
         ticket: Ticket,
-        /// the joiner is to be told [`View::count`]
-        tells_count: bool,
+        /// the sequence at which it joined; the view may be further
+        joined: u64,
     },
     /// a join was refused: the channel has as many members as it may
     Full(Ticket),
@@ -554,8 +554,8 @@ pub struct View<'a> {
     pub cached: Option<&'a Kept>,
     /// of a watched user
     pub is_online: bool,
-    /// how many subscriptions the cluster has, as last told
-    pub count: Option<u32>,
+    /// how many subscriptions the cluster has, as told last and at which sequence
+    pub count: Option<(u64, u32)>,
     /// everything up to here has been told
     pub sequence: u64,
     /// on this node

@@ -76,8 +76,8 @@ pub trait Node: Send + 'static {
 
     /// To the subscribers on these workers that joined before `position`.
     fn tell(&mut self, channel: &ChannelKey, workers: &[WorkerId], position: u64, what: &What);
-    /// What is told from the sequence of the channel's view on is for the joiner; `tells_count`: and the number of subscriptions.
-    fn joined(&mut self, waiter: Self::Waiter, core: &Core, tells_count: bool);
+    /// What is told from the sequence of the channel's view on is for the joiner, who joined at the sequence `joined` or later.
+    fn joined(&mut self, waiter: Self::Waiter, core: &Core, joined: u64);
     /// the channel has as many members as it may
     fn full(&mut self, waiter: Self::Waiter);
     /// whether one more channel is more than this node may have
@@ -567,12 +567,9 @@ impl<N: Node> Driver<N> {
                 position,
                 what,
             } => self.node.tell(&channel, &workers, position, &what),
-            Output::Joined {
-                ticket,
-                tells_count,
-            } => {
+            Output::Joined { ticket, joined } => {
                 if let Some(waiter) = self.waiters.remove(&ticket) {
-                    self.node.joined(waiter, &self.core, tells_count);
+                    self.node.joined(waiter, &self.core, joined);
                 }
             }
             Output::Full(ticket) => {

@@ -42,6 +42,9 @@ pub fn understand(text: &str) -> Result<Message, wire::Unreadable> {
         wire::Kind::MemberAdded(text) => {
             What::MemberAdded(parse_member(text).ok_or(wire::Unreadable::Malformed)?)
         }
+        wire::Kind::MemberChanged(text) => {
+            What::MemberChanged(parse_member(text).ok_or(wire::Unreadable::Malformed)?)
+        }
         wire::Kind::MemberRemoved(id) => What::MemberRemoved(id.into()),
         wire::Kind::Count(count) => What::Count(count),
         wire::Kind::Online(is_online) => What::Online(is_online),

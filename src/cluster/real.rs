@@ -328,13 +328,13 @@ impl Node for TestNode {
                             client.wrongs.push(format!("{id} removed, but not there"));
                         }
                     }
-                    What::Count(_) | What::Online(_) | What::Nothing => {}
+                    What::MemberChanged(_) | What::Count(_) | What::Online(_) | What::Nothing => {}
                 }
             }
         });
     }
 
-    fn joined(&mut self, ticket: u64, core: &Core, _: bool) {
+    fn joined(&mut self, ticket: u64, core: &Core, _: u64) {
         let view = core.view(&key()).expect("a subscriber");
         self.look(|clients| {
             let user = clients.waiting.remove(&ticket).expect("somebody who waits");

@@ -176,7 +176,7 @@ impl Serving {
         self.push(asker.worker, Command::Admit(Box::new(admission)));
     }
 
-    fn let_in(&mut self, joining: Joining, core: &Core, tells_count: bool) {
+    fn let_in(&mut self, joining: Joining, core: &Core, joined: u64) {
         let Joining {
             asker,
             place,
@@ -189,8 +189,9 @@ impl Serving {
         let frames = match welcome {
             Welcome::Subscribed => {
                 let mut frames = self.welcome(&channel, &view);
-                let count = view.count.filter(|_| tells_count);
-                frames.extend(count.map(|n| server::subscription_count(&channel.name, n)));
+                // Of the number that it makes a joiner is told too (S-25), even if the others have been told already.
+                let count = view.count.filter(|(told, _)| *told > joined);
+                frames.extend(count.map(|(_, n)| server::subscription_count(&channel.name, n)));
                 frames
             }
             Welcome::Frame(frame) => vec![frame],
@@ -250,7 +251,7 @@ impl Serving {
                     false => server::watchlist_events(&[], &user),
                 }
             }
-            What::Nothing => return None,
+            What::MemberChanged(_) | What::Nothing => return None,
         })
     }
 }
@@ -287,9 +288,9 @@ impl Node for Serving {
         }
     }
 
-    fn joined(&mut self, waiter: Waiter, core: &Core, tells_count: bool) {
+    fn joined(&mut self, waiter: Waiter, core: &Core, joined: u64) {
         match waiter {
-            Waiter::Join(joining) => self.let_in(*joining, core, tells_count),
+            Waiter::Join(joining) => self.let_in(*joining, core, joined),
             Waiter::Watch(watching) => {
                 // the last one to be answered has it alone
                 if let Ok(watching) = Arc::try_unwrap(watching) {

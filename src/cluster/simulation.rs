@@ -546,7 +546,7 @@ fn tell(socket: &mut Socket, position: u64, what: &What) {
         What::MemberRemoved(user_id) => {
             assert!(seen.members.remove(user_id), "{user_id} was not there");
         }
-        What::Count(_) | What::Online(_) | What::Nothing => {}
+        What::MemberChanged(_) | What::Count(_) | What::Online(_) | What::Nothing => {}
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Kind<'a> {
     Close { events: u64, number: u64 },
     /// what a member said of itself (`Member`'s JSON)
     MemberAdded(&'a str),
+    /// what a member who is there said of itself last; subscribers aren't told
+    MemberChanged(&'a str),
     /// a user id
     MemberRemoved(&'a str),
     /// subscriptions in the whole cluster
@@ -88,6 +90,7 @@ impl<'a> Message<'a> {
             },
             b'^' => Kind::Online(body == "1"),
             b'+' => Kind::MemberAdded(body),
+            b'=' => Kind::MemberChanged(body),
             b'-' => Kind::MemberRemoved(body),
             b'#' => Kind::Count(body.parse().map_err(|_| Unreadable::Malformed)?),
             b'.' => Kind::Nothing,
@@ -162,6 +165,7 @@ mod tests {
             }),
         );
         check("1+12 n1\n{}", message(Kind::MemberAdded("{}")));
+        check("1=12 n1\n{}", message(Kind::MemberChanged("{}")));
         check("1-12 n1\nann", message(Kind::MemberRemoved("ann")));
         check("1#12 n1\n3", message(Kind::Count(3)));
         check(

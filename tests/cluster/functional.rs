@@ -2,6 +2,7 @@
 mod apart;
 mod cache;
 mod events;
+mod operations;
 mod presence;
 mod queries;
 mod users;

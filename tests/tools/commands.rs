@@ -285,6 +285,16 @@ async fn tail_reconnects_when_the_server_restarts() {
     child.wait().expect("ended");
 }
 
+#[tokio::test]
+async fn nodes_of_no_cluster() {
+    let tool = Tool::new();
+    let output = tool.run("nodes").await;
+    failed(&output, 1, "cluster.enabled is off");
+    let output = tool.run("nodes --json").await;
+    failed(&output, 1, "cluster.enabled is off");
+    assert_eq!(out(&output), "");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn health_tells_draining_from_broken() {
     let server = Server::start().await;

@@ -33,11 +33,14 @@ end
 local is_new = 0
 if user ~= '' then
     -- what a member said of itself last is what is shown
+    local is_other = redis.call('HGET', members, user) ~= member
     redis.call('HSET', members, user, member)
     if redis.call('HINCRBY', connections, node .. '|' .. user, 1) == 1
         and redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
         is_new = 1
         tell('+', member)
+    elseif is_other then
+        tell('=', member)
     end
 end
 
