@@ -201,6 +201,10 @@ pub struct Driver<N: Node> {
     backoff: Backoff,
     /// when the connection came to stand
     connected: Instant,
+    /// when the last sign of life was taken
+    last_beat: Option<Instant>,
+    /// Before that nobody is taken for dead: after a time without Redis the others need some to come back, too.
+    sweeps_from: Instant,
     /// messages that did not find room, as far as something was done about it
     left_out: u64,
     names: HashMap<ChannelKey, Names>,
@@ -240,6 +244,8 @@ impl<N: Node> Driver<N> {
             inbound: Inbound::new(settings.inbound_bytes_max),
             backoff: Backoff::new(settings.retry),
             connected: Instant::now(),
+            last_beat: None,
+            sweeps_from: Instant::now(),
             left_out: 0,
             settings,
             node,
@@ -431,6 +437,13 @@ impl<N: Node> Driver<N> {
                 tracing::info!("connected to Redis: this node is {}", self.name);
                 self.connection = Some(connection);
                 self.connected = Instant::now();
+                let heartbeat = self.settings.heartbeat;
+                if self
+                    .last_beat
+                    .is_none_or(|last| last.elapsed() > heartbeat * 2)
+                {
+                    self.sweeps_from = self.connected + heartbeat * nodes::BEATS;
+                }
                 self.pushes = Some(pushes);
                 // Nothing is asked before it is known whether the others took this node for dead.
                 self.beat();
@@ -843,8 +856,17 @@ impl<N: Node> Driver<N> {
         let (keys, name) = (self.keys.clone(), self.name.clone());
         let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
         let load = self.node.load();
+        let sweeps = Instant::now() >= self.sweeps_from;
         self.begin(async move {
-            let beat = nodes::beat(&mut connection, &keys, &name, heartbeat, is_first, &load);
+            let beat = nodes::beat(
+                &mut connection,
+                &keys,
+                &name,
+                heartbeat,
+                is_first,
+                &load,
+                sweeps,
+            );
             Done::Beat(beat.await)
         });
         self.ask_for_connections_elsewhere();
@@ -853,6 +875,7 @@ impl<N: Node> Driver<N> {
     fn take_beat(&mut self, beat: nodes::Beat) {
         self.is_beating = false;
         self.has_beaten = true;
+        self.last_beat = Some(Instant::now());
         if beat.was_forgotten {
             return self.rename();
         }

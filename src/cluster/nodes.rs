@@ -32,6 +32,7 @@ pub struct Beat {
     pub was_forgotten: bool,
     /// nodes that give signs of life, this one included
     pub alive: usize,
+    /// marked: they will be told that they were forgotten
     pub dead: Vec<String>,
 }
 
@@ -40,7 +41,8 @@ pub fn new_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// Gives a sign of life, the first one for a new name.
+/// Gives a sign of life, the first one for a new name. `sweeps`: whether what dead nodes have is then taken away; if not, they aren't
+/// named.
 pub async fn beat(
     connection: &mut Connection,
     keys: &Keys,
@@ -48,6 +50,7 @@ pub async fn beat(
     heartbeat: Duration,
     is_first: bool,
     load: &str,
+    sweeps: bool,
 ) -> RedisResult<Beat> {
     let dead_after_ms = u64::try_from((heartbeat * BEATS).as_millis()).unwrap_or(u64::MAX);
     let mut call = BEAT.key(keys.nodes());
@@ -55,7 +58,8 @@ pub async fn beat(
     call.arg(node)
         .arg(dead_after_ms)
         .arg(u8::from(is_first))
-        .arg(load);
+        .arg(load)
+        .arg(u8::from(sweeps));
     let answer: Vec<String> = match connection {
         Connection::One(connection) => call.invoke_async(connection).await?,
         Connection::Cluster(connection) => call.invoke_async(connection).await?,

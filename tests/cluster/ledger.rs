@@ -333,7 +333,7 @@ pub async fn no_leftovers(redis: &Redis) {
 }
 
 /// What a node says of itself.
-fn is_of_a_node(key: &str) -> bool {
+pub fn is_of_a_node(key: &str) -> bool {
     let own = ["{nodes}", "connections:"].map(|name| [PREFIX, ":", name].concat());
     own.iter().any(|own| key.starts_with(own))
 }

@@ -1,20 +1,28 @@
 -- A sign of life.
 --
 -- KEYS  nodes, what they say of themselves
--- ARGV  node, milliseconds after which a node is dead, whether this is the node's first (1 or 0), what it says of itself
+-- ARGV  node, milliseconds after which a node is dead, whether this is the node's first (1 or 0), what it says of itself,
+--       whether it will take away what dead nodes have (1 or 0)
 -- Answers {was forgotten (1 or 0), nodes alive, dead node, dead node, ...}
+--
+-- A node that somebody begins to take away has its time below zero: late as it may be, one that nobody has begun with goes on.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if ARGV[3] == '0' and (not last or now - tonumber(last) > tonumber(ARGV[2])) then
+if ARGV[3] == '0' and (not last or tonumber(last) < 0) then
     return {'1', '0'}
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
 local oldest = string.format('%.0f', now - tonumber(ARGV[2]))
 local answer = {'0', tostring(redis.call('ZCOUNT', KEYS[1], '(' .. oldest, '+inf'))}
+if ARGV[5] == '0' then
+    return answer
+end
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', oldest, 'LIMIT', 0, 16)
 for _, node in ipairs(dead) do
     answer[#answer + 1] = node
+    local score = tonumber(redis.call('ZSCORE', KEYS[1], node))
+    redis.call('ZADD', KEYS[1], string.format('%.0f', -math.abs(score)), node)
 end
 return answer

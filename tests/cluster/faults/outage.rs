@@ -141,15 +141,19 @@ async fn nodes_that_start_without_redis_find_each_other_when_it_comes() {
     let setup = Setup::on(&redis.settings());
     redis.kill();
     let (a, b) = (Node::start_alone(&setup), Node::start_alone(&setup));
+    let begun = Instant::now();
     let mut load = Load::start(&[&a, &b]).await;
     assert!(a.is_degraded().await && b.is_degraded().await);
     redis.start_again();
     for node in [&a, &b] {
         node.is_connected().await;
     }
+    let met = Instant::now();
     load.more(20).await;
     let published = load.settle(&[], &[&a, &b]).await;
-    load.account(&[&a, &b], &published, &[]).await;
+    // before that they were no cluster
+    let times = [begun..met];
+    load.account(&[&a, &b], &published, &times).await;
     drop(load);
     no_leftovers(&redis).await;
 }

@@ -7,8 +7,8 @@ use super::load::{Load, MEMBERS, around};
 use crate::{
     client::{Client, publish},
     clients::{Watcher, wish},
-    ledger::{Bound, account},
-    nodes::{Node, PREFIX, Setup},
+    ledger::{Bound, account, is_of_a_node},
+    nodes::{Node, Setup},
     redis::{Cluster, Sentinels},
     rest::request::{get, post},
     until,
@@ -100,9 +100,8 @@ async fn a_redis_cluster_serves_as_well() {
     drop((load, clients));
     until("only cached events are left", async || {
         let keys = redis.keys().await;
-        let nodes = format!("{PREFIX}:node");
         keys.iter()
-            .all(|key| key.ends_with(":cached") || key.starts_with(&nodes))
+            .all(|key| key.ends_with(":cached") || is_of_a_node(key))
     })
     .await;
 }
