@@ -139,6 +139,7 @@
 pub mod admin;
 pub mod api;
 pub mod apps;
+pub mod bench;
 pub mod bind;
 pub mod broker;
 pub mod cli;
