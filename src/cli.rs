@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
 use crate::{
+    bench::BenchArguments,
     config::{Overrides, Settings},
     doctor::DoctorArguments,
     publish::PublishArguments,
@@ -96,6 +97,8 @@ pub enum Command {
     Publish(PublishArguments),
     /// Print what happens on channels, a line for each event
     Tail(TailArguments),
+    /// Put load on a server of the Pusher protocol, count every message, and print figures
+    Bench(BenchArguments),
 }
 
 impl Options {

@@ -8,6 +8,7 @@ const GAPS_MAX: usize = 4096;
 /// What has come of a stream, whose messages are numbered from 0.
 #[derive(Debug, Default)]
 pub struct Track {
+    first: u64,
     next: u64,
     /// made with the first gap
     gaps: Option<Box<Gaps>>,
@@ -18,6 +19,15 @@ struct Gaps {
     /// first and behind the last of what is missing, in order
     ranges: VecDeque<(u64, u64)>,
     given_up: u64,
+}
+
+/// What has come to one subscriber of one stream in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub expected: u64,
+    pub lost: u64,
+    /// came although they were never sent
+    pub unsent: u64,
 }
 
 /// How a message came.
@@ -64,7 +74,11 @@ impl AddAssign for Counts {
 impl Track {
     /// For a subscriber that joins a stream which has come to `next`.
     pub fn from(next: u64) -> Track {
-        Track { next, gaps: None }
+        Track {
+            first: next,
+            next,
+            gaps: None,
+        }
     }
 
     pub fn arrived(&mut self, sequence: u64) -> Arrival {
@@ -83,28 +97,27 @@ impl Track {
         Arrival::Forward
     }
 
-    /// What is missing of a stream of which `sent` messages were sent, all but `uncertain`: of those nobody knows whether
-    /// the server got them. `has_tail`: whether what was sent after the last one that came counts.
-    pub fn lost(&self, sent: u64, uncertain: &[u64], has_tail: bool) -> u64 {
-        let is_excused = |from: u64, to: u64| {
-            let excused = uncertain.iter().filter(|one| (from..to).contains(*one));
-            excused.count() as u64
-        };
-        let missing = |from: u64, to: u64| to.saturating_sub(from) - is_excused(from, to);
-        let tail = match has_tail {
-            true => missing(self.next, sent),
-            false => 0,
-        };
-        let within = self.gaps.as_ref().map_or(0, |gaps| {
-            let ranges = gaps.ranges.iter();
-            gaps.given_up + ranges.map(|&(from, to)| missing(from, to)).sum::<u64>()
-        });
-        tail + within
-    }
-
-    /// Messages that came although they were never sent.
-    pub fn unsent(&self, sent: u64) -> u64 {
-        self.next.saturating_sub(sent)
+    /// What came of a stream of which `sent` messages were sent, all but `uncertain`: of those nobody knows whether the
+    /// server got them. `has_tail`: whether what was sent after the last one that came counts.
+    pub fn outcome(&self, sent: u64, uncertain: &[u64], has_tail: bool) -> Outcome {
+        let end = if has_tail { sent } else { self.next.min(sent) };
+        let gaps = self.gaps.as_deref();
+        let ranges = gaps
+            .into_iter()
+            .flat_map(|gaps| gaps.ranges.iter().copied());
+        let mut lost = gaps.map_or(0, |gaps| gaps.given_up);
+        let mut excused = 0;
+        for (from, to) in ranges.chain([(self.next, end)]) {
+            let known = uncertain.iter().filter(|one| (from..to).contains(*one));
+            let unknown = known.count() as u64;
+            lost += to.saturating_sub(from).saturating_sub(unknown);
+            excused += unknown;
+        }
+        Outcome {
+            expected: end.saturating_sub(self.first).saturating_sub(excused),
+            lost,
+            unsent: self.next.saturating_sub(sent.max(self.first)),
+        }
     }
 }
 
@@ -153,8 +166,12 @@ mod tests {
                 Arrival::Duplicate => duplicated += 1,
             }
         }
-        let lost = track.lost(sent, &[], true);
-        let unsent = track.unsent(sent);
+        let Outcome {
+            expected,
+            lost,
+            unsent,
+        } = track.outcome(sent, &[], true);
+        assert_eq!(expected, sent);
         // nothing is counted twice, nothing is left out
         let kept = arrivals.len() as u64 - duplicated;
         let of_gap = arrivals.iter().max().map_or(0, |last| last + 1).max(sent);
@@ -216,10 +233,15 @@ mod tests {
         for sequence in [0, 4] {
             track.arrived(sequence);
         }
-        assert_eq!(track.lost(8, &[], true), 6);
-        assert_eq!(track.lost(8, &[2, 6, 4], true), 4);
+        let outcome = |uncertain: &[u64], has_tail: bool| {
+            let found = track.outcome(8, uncertain, has_tail);
+            (found.expected, found.lost)
+        };
+        assert_eq!(outcome(&[], true), (8, 6));
+        assert_eq!(outcome(&[2, 6, 4], true), (6, 4));
         // cut off after 4: what came after that was for nobody
-        assert_eq!(track.lost(8, &[2], false), 2);
+        assert_eq!(outcome(&[2], false), (4, 2));
+        assert_eq!(outcome(&[2, 6], false), (4, 2));
     }
 
     #[test]
@@ -227,8 +249,9 @@ mod tests {
         let mut track = Track::from(10);
         assert_eq!(track.arrived(10), Arrival::Forward);
         assert_eq!(track.arrived(9), Arrival::Duplicate);
-        assert_eq!(track.lost(11, &[], true), 0);
-        assert_eq!(track.lost(12, &[], true), 1);
+        assert_eq!(track.outcome(11, &[], true).lost, 0);
+        let outcome = track.outcome(12, &[], true);
+        assert_eq!((outcome.expected, outcome.lost), (2, 1));
     }
 
     #[test]
@@ -242,9 +265,9 @@ mod tests {
             track.gaps.as_ref().map(|gaps| gaps.ranges.len()),
             Some(GAPS_MAX)
         );
-        assert_eq!(track.lost(2 * odd, &[], true), odd);
+        assert_eq!(track.outcome(2 * odd, &[], true).lost, odd);
         assert_eq!(track.arrived(0), Arrival::Duplicate);
         assert_eq!(track.arrived(2 * odd - 2), Arrival::Late);
-        assert_eq!(track.lost(2 * odd, &[], true), odd - 1);
+        assert_eq!(track.outcome(2 * odd, &[], true).lost, odd - 1);
     }
 }
