@@ -417,16 +417,11 @@ impl<'a> Field<'a> {
         let seconds = measured.wall.as_secs_f64().max(1e-9);
         let (sent, arrived) = (measured.sent, measured.arrived);
         report.figure("seconds", "measured for", measured.wall.as_secs_f64(), " s");
-        report.number("events", "events taken by the server", sent);
-        report.figure("events_per_s", "events", sent as f64 / seconds, "/s");
-        report.number("deliveries", "deliveries", arrived);
-        report.figure(
-            "deliveries_per_s",
-            "deliveries",
-            arrived as f64 / seconds,
-            "/s",
-        );
-        self.tell_usage(measured, "delivery", arrived, report);
+        let events = ["events", "events_per_s"];
+        report.rate(events, "events", sent, sent as f64 / seconds);
+        let deliveries = ["deliveries", "deliveries_per_s"];
+        report.rate(deliveries, "deliveries", arrived, arrived as f64 / seconds);
+        self.tell_usage(measured, "a delivery", arrived, report);
         self.tell_failures(&measured.published, &measured.taken, report);
     }
 
@@ -441,17 +436,15 @@ impl<'a> Field<'a> {
         let wall = measured.wall.as_secs_f64().max(1e-9);
         if let Some(server) = measured.server {
             let cpu = server.cpu.as_secs_f64();
-            report.figure(
-                "server_cpu_percent",
-                "server's processor time",
-                100.0 * cpu / wall,
-                " % of a core",
-            );
+            let percent = 100.0 * cpu / wall;
+            let mut text = format!("{percent:.0} % of a core");
             if count > 0 {
-                let each = cpu * 1e6 / count as f64;
-                let text = format!("{each:.2} µs a {of}");
-                report.row("server_cpu_us_each", "", json!(each), text);
+                let each_us = cpu * 1e6 / count as f64;
+                text.push_str(&format!(", {each_us:.2} µs {of}"));
+                report.value("server_cpu_us_each", json!(each_us));
             }
+            let label = "server's processor time";
+            report.row("server_cpu_percent", label, json!(percent), text);
             tell_memory(server, report);
         }
         let busiest = measured.thread_cpu.as_secs_f64() / wall;
@@ -467,17 +460,7 @@ impl<'a> Field<'a> {
                 json!(percent),
                 text,
             );
-            report.row(
-                "own_busiest_thread_percent",
-                "",
-                json!(busiest * 100.0),
-                if busiest < BUSY {
-                    "room to spare"
-                } else {
-                    "at its limit"
-                }
-                .to_owned(),
-            );
+            report.value("own_busiest_thread_percent", json!(busiest * 100.0));
         }
         if busiest >= BUSY {
             report.note(format!(

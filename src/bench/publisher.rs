@@ -380,11 +380,10 @@ impl<'a> Publisher<'a> {
         };
         match one.progress() {
             Ok(Progressed::Waits) => {}
-            Ok(Progressed::Answered { status: 200 }) => self.succeed(n),
-            Ok(Progressed::Answered { status }) => {
-                let text = String::from_utf8_lossy(&self.connections[n].answer).into_owned();
-                self.fail(n, &format!("status {status}: {}", text.trim()), true);
-            }
+            Ok(Progressed::Answered { status, body }) => match status {
+                200 => self.succeed(n),
+                _ => self.fail(n, &format!("status {status}: {}", body.trim()), true),
+            },
             Ok(Progressed::Closed) => self.connections[n].stream = None,
             Err(reason) => {
                 self.connections[n].stream = None;
@@ -452,9 +451,10 @@ fn one_was_written(one: &Connection) -> bool {
 
 enum Progressed {
     Waits,
-    /// `answer` holds the body now
+    /// `body` is empty if all is well
     Answered {
         status: u16,
+        body: String,
     },
     /// while nothing was asked
     Closed,
@@ -507,12 +507,15 @@ impl Connection {
         match answer {
             Some(answer) => {
                 let status = answer.status;
+                let body = match status {
+                    200 => String::new(),
+                    _ => String::from_utf8_lossy(answer.body).into_owned(),
+                };
                 if answer.closes {
                     self.stream = None;
                 }
-                let body = answer.body.to_vec();
-                self.answer = body;
-                Ok(Progressed::Answered { status })
+                self.answer.clear();
+                Ok(Progressed::Answered { status, body })
             }
             None if is_ended => Err("the connection was closed without an answer".to_owned()),
             None => Ok(Progressed::Waits),

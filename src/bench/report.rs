@@ -31,6 +31,7 @@ impl Report {
         self.section = name;
     }
 
+    /// A line of the table, and its value in JSON.
     pub fn row(&mut self, key: &'static str, label: &'static str, value: Value, text: String) {
         self.rows.push(Row {
             section: self.section,
@@ -39,6 +40,18 @@ impl Report {
             value,
             text,
         });
+    }
+
+    /// For JSON only: the table says it in another line.
+    pub fn value(&mut self, key: &'static str, value: Value) {
+        self.row(key, "", value, String::new());
+    }
+
+    /// A number of things, and how many a second.
+    pub fn rate(&mut self, keys: [&'static str; 2], label: &'static str, number: u64, per_s: f64) {
+        let text = format!("{}, {}/s", with_commas(number), rounded(per_s));
+        self.row(keys[0], label, number.into(), text);
+        self.value(keys[1], json!(per_s));
     }
 
     pub fn number(&mut self, key: &'static str, label: &'static str, number: u64) {
@@ -122,10 +135,12 @@ impl Report {
         let width = self.rows.iter().map(width).max().unwrap_or(0);
         let mut section = "";
         // writing to a String cannot fail
-        for row in &self.rows {
+        for row in self.rows.iter().filter(|row| !row.label.is_empty()) {
             if row.section != section {
                 section = row.section;
-                let _ = writeln!(text, "  {section}");
+                if !section.is_empty() {
+                    let _ = writeln!(text, "  {section}");
+                }
             }
             let indent = if section.is_empty() { "  " } else { "    " };
             let _ = writeln!(text, "{indent}{:width$}  {}", row.label, row.text);
@@ -238,6 +253,7 @@ mod tests {
     fn the_same_figures_for_people_and_programs() {
         let mut report = Report::default();
         report.number("sockets", "sockets", 1_000);
+        report.rate(["events", "events_per_s"], "events", 20, 4.0);
         report.section("before");
         report.figure("rate", "deliveries/s", 12.5, "");
         report.note("slow".to_owned());
@@ -257,11 +273,12 @@ mod tests {
         assert!(report.has_problems());
         assert_eq!(
             report.table("a run"),
-            "a run\n  sockets       1,000\n  before\n    deliveries/s  12.5\n  refused: no (2 ×)\n  note: slow\n  \
+            "a run\n  sockets       1,000\n  events        20, 4.00/s\n  before\n    deliveries/s  12.5\n  refused: no (2 ×)\n  note: slow\n  \
              WRONG: of 2 messages 1 were lost, 0 came more than once, 0 out of order, 0 to whom they weren't for\n"
         );
         let json = report.json("fanout", json!({ "size": 200 }));
         assert_eq!(json["figures"]["sockets"], 1_000);
+        assert_eq!(json["figures"]["events_per_s"], 4.0);
         assert_eq!(json["figures"]["before"]["rate"], 12.5);
         assert_eq!(json["errors"]["refused"]["no"], 2);
         assert_eq!(json["ok"], false);

@@ -31,7 +31,7 @@ pub enum Malformed {
 /// What has to be remembered between two reads: the fragments of an unfinished message.
 #[derive(Debug, Default)]
 pub struct Scanner {
-    fragments: Option<Box<Vec<u8>>>,
+    fragments: Option<Vec<u8>>,
     /// they have been handed out
     is_whole: bool,
 }
@@ -68,7 +68,7 @@ impl Scanner {
             match frame.opcode {
                 TEXT | BINARY if self.fragments.is_some() => return Err(Malformed::Fragments),
                 TEXT | BINARY if frame.is_last => return Ok(Some(Item::Message(frame.payload))),
-                TEXT | BINARY => self.fragments = Some(Box::new(frame.payload.to_vec())),
+                TEXT | BINARY => self.fragments = Some(frame.payload.to_vec()),
                 CONTINUATION => {
                     let fragments = self.fragments.as_mut().ok_or(Malformed::Fragments)?;
                     fragments.extend_from_slice(frame.payload);

@@ -65,7 +65,7 @@ fn open(field: &Field<'_>, plans: Vec<Plan>, report: &mut Report) -> Result<Meas
     report.figure("connects_per_s", "connected and subscribed", rate, "/s");
     let times = measured.taken.connect_times.percentiles();
     report.times("connect", "until subscribed", times);
-    field.tell_usage(&measured, "socket", opened, report);
+    field.tell_usage(&measured, "a socket", opened, report);
     let idle = Instant::now() + Duration::from_secs(task.seconds);
     field.console.wait(idle, || "idle".to_owned(), || false);
     let now = Usage::of(&task.pids);
@@ -76,9 +76,9 @@ fn open(field: &Field<'_>, plans: Vec<Plan>, report: &mut Report) -> Result<Meas
         let each = more / opened as f64;
         report.row(
             "server_rss_bytes_each",
-            "",
+            "server's memory for each socket",
             json!(each),
-            format!("{each:.0} bytes a socket"),
+            format!("{each:.0} bytes"),
         );
     }
     Ok(measured)

@@ -20,7 +20,7 @@ const FLOOD_BYTES: usize = 8_000;
 const FLOOD_PER_S: f64 = 100.0;
 
 /// Between two looks at who is connected still.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 const HEALTHY: usize = 0;
 const STALLED: usize = 1;
@@ -174,7 +174,7 @@ fn tell_stalled(field: &Field<'_>, stalled: usize, cuts: Option<Vec<f64>>, repor
     {
         report.row(
             "cut_after_s",
-            "",
+            "the system saw them go",
             json!({ "first": first, "last": last, "count": cuts.len() }),
             format!("from {first:.1} s to {last:.1} s after the flood began"),
         );

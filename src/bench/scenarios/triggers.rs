@@ -25,12 +25,12 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     measured.thread_cpu = measured.published.thread_cpu;
     let seconds = measured.wall.as_secs_f64().max(1e-9);
     report.figure("seconds", "measured for", seconds, " s");
-    report.number("events", "events taken by the server", taken);
-    report.figure("events_per_s", "events", taken as f64 / seconds, "/s");
+    let events = ["events", "events_per_s"];
+    report.rate(events, "events", taken, taken as f64 / seconds);
     report.number("connects", "connections made", measured.published.connects);
     let answers = measured.published.answer_times.percentiles();
     report.times("answer", "HTTP API's answer", answers);
-    field.tell_usage(&measured, "event", taken, report);
+    field.tell_usage(&measured, "an event", taken, report);
     field.tell_failures(&measured.published, &measured.taken, report);
     if measured.published.connects > task.publishers as u64 * 2 {
         report.note(
