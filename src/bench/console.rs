@@ -1,10 +1,14 @@
 //! The terminal while a run lasts: a line that says how far it is, and Ctrl-C, which ends the run with what there is so far.
 use std::{
+    future::poll_fn,
     io::{IsTerminal, Write},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
     },
+    task::Poll,
     thread,
     time::{Duration, Instant},
 };
@@ -26,10 +30,12 @@ impl Console {
     pub fn new() -> Console {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
+        let (listening, listens) = mpsc::channel();
         // without this thread Ctrl-C ends the process, as it always does
         let _ = thread::Builder::new()
             .name("bench-interrupt".to_owned())
-            .spawn(move || interrupt(&stopped));
+            .spawn(move || interrupt(&stopped, &listening));
+        let _ = listens.recv();
         Console {
             stop,
             shows_progress: std::io::stderr().is_terminal(),
@@ -72,7 +78,7 @@ impl Console {
     }
 }
 
-fn interrupt(stop: &AtomicBool) {
+fn interrupt(stop: &AtomicBool, listening: &mpsc::Sender<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -80,7 +86,12 @@ fn interrupt(stop: &AtomicBool) {
         return;
     };
     runtime.block_on(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        let mut first = pin!(tokio::signal::ctrl_c());
+        // it listens once it was polled
+        let is_over = poll_fn(|context| Poll::Ready(first.as_mut().poll(context).is_ready()));
+        let is_over = is_over.await;
+        let _ = listening.send(());
+        if !is_over && first.await.is_ok() {
             stop.store(true, Relaxed);
         }
         if tokio::signal::ctrl_c().await.is_ok() {
