@@ -169,7 +169,7 @@ impl Report {
             let into = match row.section {
                 "" => &mut figures,
                 section => {
-                    let part = figures.entry(section).or_insert_with(|| json!({}));
+                    let part = figures.entry(section.replace(' ', "_")).or_insert_with(|| json!({}));
                     match part.as_object_mut() {
                         Some(part) => part,
                         None => continue,
@@ -254,7 +254,7 @@ mod tests {
         let mut report = Report::default();
         report.number("sockets", "sockets", 1_000);
         report.rate(["events", "events_per_s"], "events", 20, 4.0);
-        report.section("before");
+        report.section("before it");
         report.figure("rate", "deliveries/s", 12.5, "");
         report.note("slow".to_owned());
         report.note("slow".to_owned());
@@ -273,13 +273,13 @@ mod tests {
         assert!(report.has_problems());
         assert_eq!(
             report.table("a run"),
-            "a run\n  sockets       1,000\n  events        20, 4.00/s\n  before\n    deliveries/s  12.5\n  refused: no (2 ×)\n  note: slow\n  \
+            "a run\n  sockets       1,000\n  events        20, 4.00/s\n  before it\n    deliveries/s  12.5\n  refused: no (2 ×)\n  note: slow\n  \
              WRONG: of 2 messages 1 were lost, 0 came more than once, 0 out of order, 0 to whom they weren't for\n"
         );
         let json = report.json("fanout", json!({ "size": 200 }));
         assert_eq!(json["figures"]["sockets"], 1_000);
         assert_eq!(json["figures"]["events_per_s"], 4.0);
-        assert_eq!(json["figures"]["before"]["rate"], 12.5);
+        assert_eq!(json["figures"]["before_it"]["rate"], 12.5);
         assert_eq!(json["errors"]["refused"]["no"], 2);
         assert_eq!(json["ok"], false);
     }
