@@ -169,7 +169,9 @@ impl Report {
             let into = match row.section {
                 "" => &mut figures,
                 section => {
-                    let part = figures.entry(section.replace(' ', "_")).or_insert_with(|| json!({}));
+                    let part = figures
+                        .entry(section.replace(' ', "_"))
+                        .or_insert_with(|| json!({}));
                     match part.as_object_mut() {
                         Some(part) => part,
                         None => continue,

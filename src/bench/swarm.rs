@@ -293,12 +293,24 @@ impl Settled {
     }
 }
 
-/// Where the next socket comes from: a loopback address has some 28,000 ports for connections to one server.
+/// Where the next socket comes from; `None` leaves it to the system. One loopback address has some 28,000 ports for connections
+/// to one server, and the system takes milliseconds to find a free one among those in use: so the first sockets come from where
+/// it likes, and all others each from the next port of the next address.
 fn source(stage: &Stage, to: SocketAddr) -> Option<SocketAddr> {
     const PER_ADDRESS: usize = 20_000;
-    let number = stage.opened.fetch_add(1, Relaxed) / PER_ADDRESS;
-    let is_loopback = matches!(to, SocketAddr::V4(to) if to.ip().is_loopback());
-    // 127.0.0.1 is where the system lets them come from by itself
-    let last = u8::try_from(number % 250).unwrap_or(0) + 1;
-    (is_loopback && last > 1).then(|| SocketAddr::from(([127, 0, 0, last], 0)))
+    const FIRST_PORT: usize = 32_768;
+    const ADDRESSES: usize = 250;
+    let SocketAddr::V4(to) = to else {
+        return None;
+    };
+    let number = stage.opened.fetch_add(1, Relaxed);
+    let address = (number / PER_ADDRESS).checked_sub(1)?;
+    // several runs on one machine shouldn't begin with the same
+    let address = (address + std::process::id() as usize) % ADDRESSES + 2;
+    let port = FIRST_PORT + number % PER_ADDRESS;
+    let (Ok(address), Ok(port)) = (u8::try_from(address), u16::try_from(port)) else {
+        return None;
+    };
+    let is_loopback = to.ip().is_loopback();
+    is_loopback.then(|| SocketAddr::from(([127, 0, 0, address], port)))
 }

@@ -6,7 +6,7 @@ use crate::bench::{
     BenchError,
     arguments::Task,
     field::{Field, Measured, Setup, join, streams},
-    peers,
+    peers::Watch,
     publisher::{Load, Pace},
     report::{Report, with_commas},
     swarm::Plan,
@@ -19,8 +19,10 @@ use std::time::{Duration, Instant};
 const FLOOD_BYTES: usize = 8_000;
 const FLOOD_PER_S: f64 = 100.0;
 
-/// Between two looks at who is connected still.
-const LOOK_INTERVAL: Duration = Duration::from_millis(200);
+/// Between two looks at who is connected still: at least this, and so many times as long as a look took. It must not disturb what
+/// is measured.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const LOOK_SHARE: u32 = 200;
 
 const HEALTHY: usize = 0;
 const STALLED: usize = 1;
@@ -53,11 +55,12 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     report.section("with stalled readers");
     let ready = field.stage.ready();
     field.open(stalled(task, flood_channel), report)?;
-    let ports = field.swarm.stalled_ports();
+    let server = field.stage.servers[0].at;
+    let watch = Watch::new(&task.pids, server, field.swarm.stalled_ports());
     let stalled = field.stage.ready() - ready;
     report.number("stalled", "readers that stall", stalled as u64);
     load.end = load.begin + Duration::from_secs(task.seconds);
-    let (during, cuts) = measure_with(&field, load, flood_stream, &ports)?;
+    let (during, cuts) = measure_with(&field, load, flood_stream, &watch)?;
     let p99_during = tell(&field, &during, report);
     report.section("");
     if p99_before > 0.0 {
@@ -93,12 +96,12 @@ fn tell(field: &Field<'_>, measured: &Measured, report: &mut Report) -> f64 {
     times.p99_us
 }
 
-/// Puts both loads on, and watches who is cut when: how many were connected at each look, if that can be seen.
+/// Puts both loads on, and watches who is cut when.
 fn measure_with(
     field: &Field<'_>,
     load: Load,
     flood_stream: u32,
-    ports: &[u16],
+    watch: &Watch,
 ) -> Result<(Measured, Option<Vec<f64>>), BenchError> {
     let begin = Instant::now();
     let load = Load {
@@ -114,10 +117,8 @@ fn measure_with(
     };
     let end = load.end;
     let publishers = [field.start(load)?, field.start(flood)?];
-    let server = field.stage.servers[0].at;
     let (mut measured, cuts) = std::thread::scope(|scope| {
-        let watcher =
-            scope.spawn(|| watch(server, ports, begin, end, || field.console.is_stopped()));
+        let watcher = scope.spawn(|| look_at(watch, begin, end, || field.console.is_stopped()));
         (field.measure(end), watcher.join().unwrap_or_default())
     });
     for publishing in publishers {
@@ -127,22 +128,22 @@ fn measure_with(
     Ok((measured, cuts))
 }
 
-/// Seconds after which each of the connections was cut.
-fn watch(
-    server: std::net::SocketAddr,
-    ports: &[u16],
+/// Seconds after which each of the connections was seen to be gone, if that can be seen.
+fn look_at(
+    watch: &Watch,
     begin: Instant,
     end: Instant,
     is_stopped: impl Fn() -> bool,
 ) -> Option<Vec<f64>> {
     let mut cuts = Vec::new();
     while Instant::now() < end && !is_stopped() {
-        let connected = peers::connected(server, ports)?;
-        let gone = ports.len().saturating_sub(connected);
+        let look = Instant::now();
+        let gone = watch.gone()?;
         if gone > cuts.len() {
             cuts.resize(gone, begin.elapsed().as_secs_f64());
         }
-        std::thread::sleep(LOOK_INTERVAL);
+        let pause = LOOK_INTERVAL.max(look.elapsed() * LOOK_SHARE);
+        std::thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
     }
     Some(cuts)
 }

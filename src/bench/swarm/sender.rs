@@ -66,6 +66,8 @@ impl Senders {
         if self.sockets.is_empty() || stage.is_stopped() || now >= self.end {
             return attention;
         }
+        // The poll steps in milliseconds: what is due within one goes out together.
+        let soon = now + Duration::from_millis(1);
         for _ in 0..TURN_MAX {
             let due = match self.pace {
                 Pace::PerSecond(rate) => {
@@ -73,11 +75,11 @@ impl Senders {
                 }
                 Pace::Max { window } => match self.has_room(window, stage, now) {
                     true => now,
-                    false => now + Duration::from_millis(1),
+                    false => soon,
                 },
             };
             if due > now || now < self.begin {
-                attention.at = Some(due.max(self.begin));
+                attention.at = Some(due.max(self.begin).max(soon));
                 return attention;
             }
             let n = self.sockets[self.begun as usize % self.sockets.len()];
@@ -87,10 +89,15 @@ impl Senders {
                     self.send(socket, stage, due, now);
                     attention.sockets.push(n);
                 }
-                _ => self.late += 1,
+                _ => self.late += u64::from(matches!(self.pace, Pace::PerSecond(_))),
             }
         }
-        attention.at = Some(now);
+        // at once, unless the server reads from none of them
+        attention.at = Some(if attention.sockets.is_empty() {
+            soon
+        } else {
+            now
+        });
         attention
     }
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use socket2::{Domain, Protocol, Type};
 use std::{
     io::{self, Read, Write},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -153,9 +154,7 @@ impl Socket {
         if self.plan.is_stalled {
             socket.set_recv_buffer_size(STALLED_RECEIVE_BYTES)?;
         }
-        if let Some(from) = source(stage, to) {
-            socket.bind(&from.into())?;
-        }
+        bind(&socket, stage, to)?;
         match socket.connect(&to.into()) {
             Err(error)
                 if !error
@@ -486,6 +485,21 @@ impl Socket {
             counts.misdirected += outcome.unsent;
         }
     }
+}
+
+/// Chooses where it comes from. A port that somebody has is passed over.
+fn bind(socket: &socket2::Socket, stage: &Stage, to: SocketAddr) -> io::Result<()> {
+    const TRIES: usize = 64;
+    for _ in 1..TRIES {
+        let Some(from) = source(stage, to) else {
+            return Ok(());
+        };
+        match socket.bind(&from.into()) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            result => return result,
+        }
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
 }
 
 /// A message that counts. `lane`: whose times it belongs to, if not its group's.
