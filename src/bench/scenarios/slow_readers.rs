@@ -22,7 +22,7 @@ const FLOOD_PER_S: f64 = 100.0;
 /// Between two looks at who is connected still: at least this, and so many times as long as a look took. It must not disturb what
 /// is measured.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-const LOOK_SHARE: u32 = 200;
+const LOOK_SHARE: u32 = 50;
 
 const HEALTHY: usize = 0;
 const STALLED: usize = 1;
@@ -136,16 +136,20 @@ fn look_at(
     is_stopped: impl Fn() -> bool,
 ) -> Option<Vec<f64>> {
     let mut cuts = Vec::new();
-    while Instant::now() < end && !is_stopped() {
+    loop {
+        // the last look is at the end
+        let is_over = Instant::now() >= end || is_stopped();
         let look = Instant::now();
         let gone = watch.gone()?;
         if gone > cuts.len() {
             cuts.resize(gone, begin.elapsed().as_secs_f64());
         }
+        if is_over {
+            return Some(cuts);
+        }
         let pause = LOOK_INTERVAL.max(look.elapsed() * LOOK_SHARE);
         std::thread::sleep(pause.min(end.saturating_duration_since(Instant::now())));
     }
-    Some(cuts)
 }
 
 /// Lets those that stalled read what there still is for them.
