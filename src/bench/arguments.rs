@@ -222,6 +222,12 @@ impl Task {
         let defaults = scenario.defaults();
         check_belonging(arguments)?;
         let is_storm = scenario == Scenario::Storm;
+        let rate = arguments.rate.unwrap_or(defaults.rate);
+        let publishers = match scenario {
+            // each waits for its answer: with few of them the wait would be the limit
+            Scenario::Fanout | Scenario::Rooms if rate == Rate::Max => 64,
+            _ => defaults.publishers,
+        };
         let task = Task {
             scenario,
             addresses: addresses(arguments)?,
@@ -232,7 +238,7 @@ impl Task {
             },
             sockets: arguments.sockets.unwrap_or(defaults.sockets),
             channels: arguments.channels.unwrap_or(defaults.channels),
-            rate: arguments.rate.unwrap_or(defaults.rate),
+            rate,
             data_bytes: arguments.size,
             seconds: arguments.seconds.unwrap_or(defaults.seconds),
             stalled: arguments.stalled.unwrap_or(100),
@@ -240,7 +246,7 @@ impl Task {
             in_flight: arguments
                 .in_flight
                 .unwrap_or(if is_storm { 1_000 } else { 100 }),
-            publishers: arguments.publishers.unwrap_or(defaults.publishers),
+            publishers: arguments.publishers.unwrap_or(publishers),
             threads: arguments.threads.unwrap_or_else(threads),
             pids: arguments.pid.clone(),
         };
@@ -424,6 +430,7 @@ mod tests {
         let line = "fanout --secret secret-of-app --rate max --pid 1,2 --sockets 7 --channels 7";
         let task = task(line).expect("a task");
         assert_eq!((task.rate, task.sockets), (Rate::Max, 7));
+        assert_eq!(task.publishers, 64);
         assert_eq!(task.pids, [1, 2]);
     }
 
