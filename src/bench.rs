@@ -1,8 +1,8 @@
 //! `resound bench`: a load generator for any server of the Pusher protocol. Counts every message exactly, times it, and tells what
 //! the server and it itself used meanwhile. Knows servers only from outside.
 //!
-//! A run: [`arguments`] become a checked task; a file of [`scenarios`] puts sockets ([`swarm`]) and a backend ([`publisher`]) to
-//! work on a [`field`]; both know each other only by the counters of the [`stage`]. What comes over a socket goes through
+//! A run: [`arguments`] become a checked task; a file of `scenarios` puts sockets ([`swarm`]) and a backend ([`publisher`]) to
+//! work on a `field`; both know each other only by the counters of the [`stage`]. What comes over a socket goes through
 //! [`scanner`], [`token`] and [`account`], where nothing is allocated and no JSON is read. Figures go into the [`report`].
 pub mod account;
 pub mod answer;

@@ -10,7 +10,7 @@
 //! | [`cli`], [`welcome`] | the command line and `resound config`; what is printed at start |
 //! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command; `tail/admin.rs` prints the live stream |
 //! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
-//! | [`bench`] | `resound bench`: a load generator for any server of the protocol: scenarios, sockets on a few polls, a publisher, exact counts |
+//! | [`mod@bench`] | `resound bench`: a load generator for any server of the protocol: scenarios, sockets on a few polls, a publisher, exact counts |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
