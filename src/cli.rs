@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and how `resound config` prints the settings.
 use crate::{
+    bench::BenchArguments,
     config::{Overrides, Settings},
     doctor::DoctorArguments,
     nodes::NodesArguments,
@@ -99,6 +100,8 @@ pub enum Command {
     Tail(TailArguments),
     /// List the servers of a cluster: where they run, their versions and what they have to do
     Nodes(NodesArguments),
+    /// Put load on a server of the Pusher protocol, count every message, and print figures
+    Bench(BenchArguments),
 }
 
 impl Options {

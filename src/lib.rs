@@ -11,6 +11,7 @@
 //! | [`health`], [`publish`], [`tail`] | the tools that ask a running server, each a command; `tail/admin.rs` prints the live stream |
 //! | [`nodes`] | `resound nodes`: asks Redis which servers are in a cluster |
 //! | [`doctor`] | `resound doctor`: the way of an event from PHP to a browser, a file for each check |
+//! | [`mod@bench`] | `resound bench`: a load generator for any server of the protocol: scenarios, sockets on a few polls, a publisher, exact counts |
 //! | [`client`] | the client side of the protocol, for the tools: where a server is, [`http`](client::http) requests signed as a backend does, a [`socket`](client::socket) as a browser has it, whose certificates are believed |
 //! | [`config`] | settings: reads every source, checks, hands out typed values; `default.toml` beside it documents them all |
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
@@ -42,7 +43,7 @@
 //!
 //! ```text
 //! main -> cli, log, welcome (which reads what server started)
-//!     \-> health, publish, tail, doctor -> client
+//!     \-> health, publish, tail, doctor, bench -> client
 //!     |-> import
 //!     |      /-> admin -> node, metrics, live (and api::health)
 //!     |      |-> reload -> node, log
@@ -140,6 +141,7 @@
 pub mod admin;
 pub mod api;
 pub mod apps;
+pub mod bench;
 pub mod bind;
 pub mod cli;
 pub mod client;

@@ -7,6 +7,7 @@ use std::{
 
 use clap::Parser;
 use resound::{
+    bench::{self, UsageError},
     cli::{self, Cli, Command},
     config::{self, ConfigError, Settings},
     doctor::{self, DoctorArguments},
@@ -23,6 +24,10 @@ fn main() -> ExitCode {
     let ended = match &cli.command {
         // The one command that has something to say about settings that can't be used.
         Some(Command::Doctor(arguments)) => examine(&cli, arguments),
+        // knows nothing of settings
+        Some(Command::Bench(arguments)) => {
+            bench::run(arguments, &mut io::stdout().lock()).map(ExitCode::from)
+        }
         _ => run(&cli).map(|()| ExitCode::SUCCESS),
     };
     match ended {
@@ -43,6 +48,7 @@ fn exit_code(error: &Failure) -> ExitCode {
         || error.downcast_ref().is_some_and(is_start);
     match is_configuration {
         true => ExitCode::from(78),
+        false if error.is::<UsageError>() => ExitCode::from(2),
         false => ExitCode::FAILURE,
     }
 }
@@ -72,8 +78,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             tail::run(&settings, arguments, &mut io::stdout().lock())?;
         }
         Some(Command::Nodes(arguments)) => print(&nodes::run(&settings, arguments)?)?,
-        // `main` asks it, with settings or without
-        Some(Command::Doctor(_)) => {}
+        // `main` asks them, with settings or without
+        Some(Command::Doctor(_) | Command::Bench(_)) => {}
         None | Some(Command::Start) => serve(cli, settings)?,
     }
     Ok(())

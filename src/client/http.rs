@@ -1,6 +1,6 @@
 //! Requests over HTTP, signed as a backend signs them (H-11 to H-16).
 use super::{Address, causes, encoded, now_s, tls};
-use crate::apps::App;
+use crate::{apps::App, protocol::signature::Secret};
 use md5::{Digest, Md5};
 use reqwest::{
     Method, RequestBuilder, Response,
@@ -149,19 +149,31 @@ fn failure(error: reqwest::Error, patience: Duration) -> RequestError {
     }
 }
 
-/// `/apps/{id}/events?auth_key=…` for `/events`. The signature covers the path from `/apps` on, without any prefix (H-15), and
-/// values as they are before they are encoded.
+/// `/apps/{id}/events?auth_key=…` for `/events`.
 fn signed_path(app: &App, method: &Method, path: &str, body: &[u8], now_s: u64) -> String {
     let path = format!("/apps/{}{path}", encoded(&app.id));
+    signed_target(&app.key, &app.secret, method, &path, body, now_s)
+}
+
+/// A request's path with its signed query. The signature covers the path from `/apps` on, without any prefix (H-15), and
+/// values as they are before they are encoded.
+pub fn signed_target(
+    key: &str,
+    secret: &Secret,
+    method: &Method,
+    path: &str,
+    body: &[u8],
+    now_s: u64,
+) -> String {
     let digest = hex::encode(Md5::digest(body));
     let parameters = |key: &str| {
         format!("auth_key={key}&auth_timestamp={now_s}&auth_version=1.0&body_md5={digest}")
     };
-    let to_sign = format!("{method}\n{path}\n{}", parameters(&app.key));
-    let signature = app.secret.sign(to_sign.as_bytes());
+    let to_sign = format!("{method}\n{path}\n{}", parameters(key));
+    let signature = secret.sign(to_sign.as_bytes());
     format!(
         "{path}?{}&auth_signature={signature}",
-        parameters(&encoded(&app.key))
+        parameters(&encoded(key))
     )
 }
 

@@ -43,6 +43,13 @@ const TURN_MAX: usize = 256;
 /// How often is looked for what is due, and for connections that came or went.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Channels that are registered at the same time after Redis was away. With what it remembers of each (256 KiB at most, see
+/// `register.lua`) that is half of what it lets wait for a connection by default before it cuts it.
+const REGISTRATIONS_MAX: usize = 64;
+
+/// Topics that are subscribed to in one batch.
+const TOPICS_MAX: usize = 1_000;
+
 /// While a worker can't keep up, its messages wait this long before they are tried again.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(2);
 
@@ -188,6 +195,9 @@ pub struct Driver<N: Node> {
     queries: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
     topics: VecDeque<Topic>,
     is_changing_topics: bool,
+    /// registrations on their way, and those that wait
+    registering: usize,
+    registrations: VecDeque<(ChannelKey, Vec<Call>)>,
     backoff: Backoff,
     /// when the connection came to stand
     connected: Instant,
@@ -246,6 +256,8 @@ impl<N: Node> Driver<N> {
             queries: FuturesUnordered::new(),
             topics: VecDeque::new(),
             is_changing_topics: false,
+            registering: 0,
+            registrations: VecDeque::new(),
             names: HashMap::new(),
             by_topic: HashMap::new(),
             outputs: Vec::new(),
@@ -449,6 +461,9 @@ impl<N: Node> Driver<N> {
             }
             Done::Called(channel, calls, Ok(values), begun) => {
                 self.node.took(begun.elapsed());
+                if is_registration(&calls) {
+                    self.registered();
+                }
                 match calls::answers(&calls, values) {
                     Ok(answers) => self.input(Input::Answers(channel, answers)),
                     Err(error) => self.lost(&error.to_string()),
@@ -518,6 +533,8 @@ impl<N: Node> Driver<N> {
         self.work = FuturesUnordered::new();
         self.topics.clear();
         self.is_changing_topics = false;
+        self.registering = 0;
+        self.registrations.clear();
         self.is_beating = false;
         self.is_noting = false;
         self.noted.clear();
@@ -755,7 +772,25 @@ impl<N: Node> Driver<N> {
         }
     }
 
+    /// Registrations wait for their turn.
     fn call(&mut self, channel: ChannelKey, calls: Vec<Call>) {
+        if is_registration(&calls) {
+            if self.registering >= REGISTRATIONS_MAX {
+                return self.registrations.push_back((channel, calls));
+            }
+            self.registering += 1;
+        }
+        self.call_now(channel, calls);
+    }
+
+    fn registered(&mut self) {
+        self.registering = self.registering.saturating_sub(1);
+        if let Some((channel, calls)) = self.registrations.pop_front() {
+            self.call(channel, calls);
+        }
+    }
+
+    fn call_now(&mut self, channel: ChannelKey, calls: Vec<Call>) {
         let (Some(mut connection), Some(names)) =
             (self.connection.clone(), self.names.get(&channel))
         else {
@@ -788,7 +823,7 @@ impl<N: Node> Driver<N> {
             return;
         };
         let alike = self.topics.iter().take_while(|t| t.listens == listens);
-        let count = alike.count();
+        let count = alike.take(TOPICS_MAX).count();
         let changes: Vec<Topic> = self.topics.drain(..count).collect();
         self.is_changing_topics = true;
         let (keys, name) = (self.keys.clone(), self.name.clone());
@@ -1011,6 +1046,10 @@ impl<N: Node> Driver<N> {
             let _ = stopped.send(());
         }
     }
+}
+
+fn is_registration(calls: &[Call]) -> bool {
+    matches!(calls, [Call::Register { .. }])
 }
 
 async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {

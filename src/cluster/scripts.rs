@@ -160,7 +160,7 @@ pub struct Registered {
     pub missed: u64,
     /// on the channel so far
     pub events: u64,
-    /// messages that the node hasn't heard, in order
+    /// messages that the node hasn't heard, the latest first
     pub history: Vec<Message>,
     /// user ids, in the order in which they were told; with it, whether the news that they left are cancelled
     pub came: Vec<(String, bool)>,

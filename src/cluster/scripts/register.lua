@@ -8,7 +8,8 @@
 --       then for each member: user id, connections, member
 -- Answers {sequence or false, subscriptions, was occupied before (1 or 0), users who came ('+id'; '=id' if the news that they left
 -- are cancelled by it) and went ('-id'), members, events that the node can't hear any more, cached or false, milliseconds it is kept,
--- whether the news that the channel was vacated are cancelled, events so far, messages that the node hasn't heard}
+-- whether the news that the channel was vacated are cancelled, events so far, messages that the
+-- node hasn't heard, the latest first}
 local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, count = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
@@ -29,14 +30,19 @@ end
 local heard, events = tonumber(ARGV[9]), tonumber(redis.call('HGET', state, 'events') or 0)
 local missed, messages = 0, {}
 if heard > 0 and count > 0 then
-    local unheard = 0
-    for _, message in ipairs(redis.call('LRANGE', KEYS[6], 0, -1)) do
+    local unheard, bytes = 0, 0
+    local history = redis.call('LRANGE', KEYS[6], 0, -1)
+    -- The latest first, and not more than a connection may have waiting: what is longer is missed.
+    for back = #history, 1, -1 do
+        local message = history[back]
         local at, number = string.match(message, '^..(%d+) (%d+)')
-        if at and tonumber(at) > heard then
-            messages[#messages + 1] = message
-            if number ~= '0' then
-                unheard = unheard + 1
-            end
+        bytes = bytes + #message
+        if not at or tonumber(at) <= heard or bytes > 262144 then
+            break
+        end
+        messages[#messages + 1] = message
+        if number ~= '0' then
+            unheard = unheard + 1
         end
     end
     local before = tonumber(ARGV[10])
