@@ -82,6 +82,8 @@ pub(super) struct Channel {
     pub(super) is_synced: bool,
     pub(super) waiting: VecDeque<Pending>,
     pub(super) on_way: Vec<Pending>,
+    /// events that wait for Redis to be back
+    pub(super) late: usize,
     /// joins that Redis has taken at this sequence, of which the messages until then haven't come yet
     arriving: VecDeque<(u64, Pending)>,
     /// a registration is on its way, alone
@@ -123,6 +125,7 @@ impl Channel {
             && self.arriving.is_empty()
             && !self.is_registering
             && !self.is_to_register
+            && self.late == 0
     }
 
     /// Whether anybody here is or will be a subscriber.

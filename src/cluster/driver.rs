@@ -608,6 +608,8 @@ impl<N: Node> Driver<N> {
                     self.counts.push_back((due, channel, app_id));
                 }
             }
+            // it may have been asked for again since then
+            Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
                 if let Some(names) = self.names.remove(&channel) {
                     self.by_topic.remove(&names.keys.topic);
@@ -906,7 +908,7 @@ impl<N: Node> Driver<N> {
 
     fn expire_backlog(&mut self) {
         if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
-            self.core.expire_backlog(oldest);
+            self.core.expire_backlog(oldest, &mut self.outputs);
         }
     }
 

@@ -74,6 +74,8 @@ struct Node {
     messages: VecDeque<(u64, Input)>,
     /// the last answer that was taken
     answered: u64,
+    /// channels that it was asked about and that it hasn't forgotten: of others nobody knows what they are called in Redis
+    known: BTreeSet<String>,
 }
 
 struct World {
@@ -95,8 +97,16 @@ struct World {
     late: VecDeque<(usize, u64)>,
 }
 
+/// Every other channel has members.
+fn has_members(number: usize) -> bool {
+    number.is_multiple_of(2)
+}
+
 fn key(number: usize) -> ChannelKey {
-    let name = format!("presence-{number}");
+    let name = match has_members(number) {
+        true => format!("presence-{number}"),
+        false => format!("room-{number}"),
+    };
     ChannelKey {
         app: 0,
         name: ChannelName::parse(&name, 200).expect("a name"),
@@ -133,6 +143,7 @@ impl World {
             answers: VecDeque::new(),
             messages: VecDeque::new(),
             answered: 0,
+            known: BTreeSet::new(),
         };
         World {
             random: SmallRng::seed_from_u64(seed),
@@ -170,6 +181,10 @@ impl World {
 
     fn input(&mut self, at: usize, input: Input) {
         let mut out = Vec::new();
+        if let Input::Ask(key, _) = &input {
+            let name = key.name.as_str().to_owned();
+            self.nodes[at].known.insert(name);
+        }
         self.nodes[at].core.take(input, &mut out);
         for output in out {
             self.obey(at, output);
@@ -185,7 +200,13 @@ impl World {
         match output {
             Output::Subscribe(key) => node.to_redis.push_back(Request::Subscribe(key)),
             Output::Unsubscribe(key) => node.to_redis.push_back(Request::Unsubscribe(key)),
-            Output::Call(key, calls) => node.to_redis.push_back(Request::Call(key, calls)),
+            Output::Call(key, calls) => {
+                assert!(node.known.contains(key.name.as_str()), "{calls:?}");
+                node.to_redis.push_back(Request::Call(key, calls));
+            }
+            Output::Forgotten(key) => {
+                node.known.remove(key.name.as_str());
+            }
             Output::Tell {
                 channel,
                 workers,
@@ -227,8 +248,7 @@ impl World {
             | Output::Closed(_)
             | Output::CountLater(_)
             | Output::Happened(..)
-            | Output::Missed(_)
-            | Output::Forgotten(_) => {}
+            | Output::Missed(_) => {}
         }
     }
 
@@ -402,17 +422,21 @@ impl World {
         }
         self.tickets += 1;
         let ticket = self.tickets;
-        let channel = key(self.random.random_range(0..CHANNELS));
+        let number = self.random.random_range(0..CHANNELS);
+        let channel = key(number);
         let user: Arc<str> = self.random.random_range(0..USERS).to_string().into();
+        let user = has_members(number).then_some(user);
         let worker = WorkerId(self.random.random_range(0..WORKERS));
-        let member = Arc::new(Member {
-            user_id: user.clone(),
-            user_info: "{}".into(),
+        let member = user.clone().map(|user_id| {
+            Arc::new(Member {
+                user_id,
+                user_info: "{}".into(),
+            })
         });
         let socket = Socket {
             channel: channel.clone(),
             worker,
-            user: Some(user),
+            user,
             seen: None,
             is_gone: false,
         };
@@ -420,7 +444,7 @@ impl World {
         let ask = Ask::Join {
             worker,
             ticket: Ticket(ticket),
-            member: Some(member),
+            member,
             members_max: 0,
             rules: Rules::default(),
         };
