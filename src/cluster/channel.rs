@@ -84,6 +84,8 @@ pub(super) struct Channel {
     pub(super) on_way: Vec<Pending>,
     /// events that wait for Redis to be back
     pub(super) late: usize,
+    /// the joins on their way ask for all that there is to know of the channel
+    asked_for_all: bool,
     /// joins that Redis has taken at this sequence, of which the messages until then haven't come yet
     arriving: VecDeque<(u64, Pending)>,
     /// a registration is on its way, alone
@@ -135,11 +137,15 @@ impl Channel {
 
     /// Takes what waits, up to so many, as far as it may go out now.
     pub(super) fn next_calls(&mut self, max: usize, has_cached: bool) -> Vec<Call> {
+        if !self.has_anybody() {
+            self.forget_place();
+        }
         let wanted = match (self.is_synced, has_cached) {
             (false, _) => Wanted::All,
             (true, true) => Wanted::Cached,
             (true, false) => Wanted::Nothing,
         };
+        self.asked_for_all = wanted == Wanted::All;
         let mut calls = Vec::new();
         while calls.len() < max
             && let Some(pending) = self.waiting.front()
@@ -248,6 +254,14 @@ impl Channel {
     pub(super) fn lose_touch(&mut self) {
         self.is_synced = false;
         self.is_to_register = true;
+    }
+
+    /// Nobody is here. In Redis the channel may end and begin anew at another sequence at any time.
+    fn forget_place(&mut self) {
+        self.is_synced = false;
+        self.heard = 0;
+        self.heard_events = 0;
+        self.held.clear();
     }
 
     /// From this sequence on every message is known to come. What came before its turn is told now.
@@ -361,8 +375,13 @@ impl Channel {
                 }
                 self.rules = *rules;
                 self.counted(key, told, subscriptions, out);
-                // Nobody else is there, or was: everything begins with this one.
-                let is_first = subscriptions == 1;
+                // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
+                let is_first = subscriptions == 1 && !self.has_anybody();
+                if !is_first
+                    && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all))
+                {
+                    self.lose_touch();
+                }
                 let members = match member {
                     Some(member) if is_first => vec![member.clone()],
                     _ => members
@@ -486,6 +505,9 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         self.subtract(key, worker, user_id.as_deref(), out);
+        if !self.has_anybody() {
+            self.forget_place();
+        }
         if left.sequence.is_none() {
             return;
         }

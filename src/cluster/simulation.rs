@@ -417,12 +417,15 @@ impl World {
     }
 
     fn join(&mut self, at: usize) {
-        if self.nodes[at].sockets.len() > 8 {
-            return;
+        if self.nodes[at].sockets.len() <= 8 {
+            let number = self.random.random_range(0..CHANNELS);
+            self.join_channel(at, number);
         }
+    }
+
+    fn join_channel(&mut self, at: usize, number: usize) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
-        let number = self.random.random_range(0..CHANNELS);
         let channel = key(number);
         let user: Arc<str> = self.random.random_range(0..USERS).to_string().into();
         let user = has_members(number).then_some(user);
@@ -449,6 +452,7 @@ impl World {
             rules: Rules::default(),
         };
         self.input(at, Input::Ask(channel, ask));
+        ticket
     }
 
     fn part(&mut self, at: usize) {
@@ -584,6 +588,43 @@ fn run(seed: u64, nodes: usize, steps: usize, faults: Faults) {
     }
     world.settle();
     world.check(seed);
+}
+
+/// Between the last one who leaves a node and the next who joins there the channel may end and begin anew: another node is there.
+#[test]
+fn whoever_joins_a_channel_in_its_second_life_is_let_in() {
+    for number in 0..CHANNELS {
+        let mut world = World::new(0, 2, Faults::None);
+        world.connect(0);
+        world.connect(1);
+        let first = world.join_channel(0, number);
+        world.settle();
+        world.leave(0, first);
+        world.join_channel(0, number);
+        world.redis_works(0);
+        world.join_channel(1, number);
+        for _ in 0..3 {
+            world.redis_works(1);
+            world.take_answer(1);
+        }
+        world.settle();
+        world.check(0);
+    }
+}
+
+/// Redis may be emptied while its connections stay.
+#[test]
+fn a_join_finds_out_that_redis_has_forgotten_the_others() {
+    for number in 0..CHANNELS {
+        let mut world = World::new(0, 1, Faults::None);
+        world.connect(0);
+        world.join_channel(0, number);
+        world.settle();
+        world.redis.forget();
+        world.join_channel(0, number);
+        world.settle();
+        world.check(0);
+    }
 }
 
 #[test]
