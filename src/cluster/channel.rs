@@ -377,9 +377,7 @@ impl Channel {
                 self.counted(key, told, subscriptions, out);
                 // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
                 let is_first = subscriptions == 1 && !self.has_anybody();
-                if !is_first
-                    && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all))
-                {
+                if !is_first && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all)) {
                     self.lose_touch();
                 }
                 let members = match member {
@@ -567,6 +565,11 @@ impl Channel {
             .values()
             .filter(|member| !self.present.contains_key(&member.user_id));
         changes.extend(new.cloned().map(What::MemberAdded));
+        let other = members.values().filter(|member| {
+            let known = self.present.get(&member.user_id);
+            known.is_some_and(|known| known != *member)
+        });
+        changes.extend(other.cloned().map(What::MemberChanged));
         for what in changes {
             self.tell(key, Told { sequence, what }, out);
         }

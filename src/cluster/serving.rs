@@ -119,8 +119,7 @@ impl Serving {
     }
 
     fn app(&self, index: u32) -> Option<Arc<App>> {
-        let apps = self.apps.load();
-        apps.iter().find(|app| app.index == index).cloned()
+        self.apps.load().by_index(index).cloned()
     }
 
     /// The frames of a success, in the order of S-13.
@@ -343,21 +342,24 @@ impl Node for Serving {
         if channel.name.is_watchers() {
             return;
         }
-        let Some(app) = self.app(channel.app) else {
-            return;
-        };
-        let kind = kind_index(channel.name.kind());
-        let metrics = self.metrics.app(&app.id);
-        match is_open {
-            true => metrics.cluster().occupied[kind].add(1),
-            false => metrics.cluster().vacated[kind].add(1),
+        let apps = self.apps.load();
+        if let Some(app) = apps.by_index(channel.app) {
+            let kind = kind_index(channel.name.kind());
+            let metrics = self.metrics.app(&app.id);
+            match is_open {
+                true => metrics.cluster().occupied[kind].add(1),
+                false => metrics.cluster().vacated[kind].add(1),
+            }
         }
-        // those of users don't count towards the limit
-        let counted = usize::from(!channel.name.is_internal());
-        match is_open {
-            true => app.usage.channels.fetch_add(counted, Ordering::Relaxed),
-            false => app.usage.channels.fetch_sub(counted, Ordering::Relaxed),
-        };
+        // also of an app that the settings miss by now: it may come back
+        if let Some(usage) = apps.usage(channel.app) {
+            // those of users don't count towards the limit
+            let counted = usize::from(!channel.name.is_internal());
+            match is_open {
+                true => usage.channels.fetch_add(counted, Ordering::Relaxed),
+                false => usage.channels.fetch_sub(counted, Ordering::Relaxed),
+            };
+        }
     }
 
     fn happened(&mut self, channel: &ChannelKey, happening: &Happening) {
@@ -463,9 +465,9 @@ impl Node for Serving {
 
     fn connections(&self) -> Vec<(Arc<str>, usize)> {
         let apps = self.apps.load();
-        let counts = apps.iter().map(|app| {
-            let open = app.usage.connections.load(Ordering::Relaxed);
-            (Arc::from(app.id.as_str()), open)
+        let counts = apps.usages().map(|(app_id, usage)| {
+            let open = usage.connections.load(Ordering::Relaxed);
+            (Arc::from(app_id), open)
         });
         counts.collect()
     }
