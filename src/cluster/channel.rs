@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -14,6 +17,9 @@ use crate::{
     hub::inbox::{ChannelKey, WorkerId},
     protocol::presence::Member,
 };
+
+/// The last edition of any channel's list of members.
+static EDITIONS: AtomicU64 = AtomicU64::new(0);
 
 /// How far the channel is connected with the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub(super) struct Channel {
     own: HashMap<Arc<str>, (Arc<Member>, u32)>,
     /// everybody on a presence channel, as all subscribers here have been told
     pub(super) present: HashMap<Arc<str>, Arc<Member>>,
+    /// of this list; no other list of this process ever has it
+    edition: u64,
     /// of the last message that the subscribers here were given
     pub(super) sequence: u64,
     /// of the last message of Redis that the subscribers here were given: all before it were given too, or are counted as missed
@@ -163,6 +171,7 @@ impl Channel {
     pub(super) fn view(&self) -> View<'_> {
         View {
             members: &self.present,
+            edition: self.edition,
             cached: self.cached.as_ref(),
             is_online: self.is_online,
             count: self.count,
@@ -277,6 +286,9 @@ impl Channel {
 
     /// Tells the subscribers here. Members come and go only once, whoever says so.
     fn tell(&mut self, key: &ChannelKey, told: Told, out: &mut Vec<Output>) {
+        if told.what.is_of_members() {
+            self.revised();
+        }
         let is_news = match &told.what {
             What::MemberAdded(member) => {
                 let before = self.present.insert(member.user_id.clone(), member.clone());
@@ -457,9 +469,15 @@ impl Channel {
         }
     }
 
+    /// The list of members is another one.
+    fn revised(&mut self) {
+        self.edition = EDITIONS.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+
     fn list(&mut self, members: Vec<Arc<Member>>) {
         let by_id = members.into_iter().map(|m| (m.user_id.clone(), m));
         self.present = by_id.collect();
+        self.revised();
     }
 
     /// Lets those in of whom everybody here has been told.
@@ -616,6 +634,7 @@ impl Channel {
                     self.tell_next(key, What::MemberAdded(member), out);
                 } else if let Some(member) = &member {
                     self.present.insert(member.user_id.clone(), member.clone());
+                    self.revised();
                 }
                 let join = Ask::Join {
                     worker,
@@ -702,6 +721,15 @@ impl Channel {
                 self.own.remove(user_id);
             }
         }
+    }
+}
+
+impl What {
+    fn is_of_members(&self) -> bool {
+        matches!(
+            self,
+            What::MemberAdded(_) | What::MemberChanged(_) | What::MemberRemoved(_)
+        )
     }
 }
 

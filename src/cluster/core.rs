@@ -561,6 +561,8 @@ fn has_cached(key: &ChannelKey) -> bool {
 /// A channel as the subscribers here know it.
 pub struct View<'a> {
     pub members: &'a HashMap<Arc<str>, Arc<Member>>,
+    /// of the list of members: while it is the same, so is the list; 0 = nobody has ever been on it
+    pub edition: u64,
     /// the event of a cache channel; look at its time
     pub cached: Option<&'a Kept>,
     /// of a watched user

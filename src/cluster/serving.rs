@@ -72,6 +72,7 @@ pub fn start(settings: ClusterSettings, parts: Parts) -> io::Result<Cluster> {
         metrics: parts.metrics,
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         missed_cache: Vec::new(),
+        last_list: None,
         skipped_logged: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,6 +93,8 @@ struct Serving {
     status: Arc<Status>,
     started: Instant,
     missed_cache: Vec<(ChannelKey, Duration)>,
+    /// the list of members that was written last, and its edition
+    last_list: Option<(u64, Frame)>,
     /// when a message of another version was last logged
     skipped_logged: Option<Instant>,
     metrics: Arc<Metrics>,
@@ -127,10 +130,7 @@ impl Serving {
         let name = &channel.name;
         let kind = name.kind();
         let mut frames = vec![match kind.is_presence() {
-            true => {
-                let members: Vec<Arc<Member>> = view.members.values().cloned().collect();
-                server::presence_subscription_succeeded(name, &members)
-            }
+            true => self.member_list(name, view),
             false => server::subscription_succeeded(name),
         }];
         if kind.is_cache() {
@@ -144,6 +144,20 @@ impl Serving {
             }
         }
         frames
+    }
+
+    /// Many join a large channel at a time, and are told the same.
+    fn member_list(&mut self, name: &ChannelName, view: &View<'_>) -> Frame {
+        if let Some((edition, frame)) = &self.last_list
+            && *edition == view.edition
+            && view.edition > 0
+        {
+            return frame.clone();
+        }
+        let members: Vec<Arc<Member>> = view.members.values().cloned().collect();
+        let frame = server::presence_subscription_succeeded(name, &members);
+        self.last_list = Some((view.edition, frame.clone()));
+        frame
     }
 
     /// The app may fill the cache (S-22); one node tells it.

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
     channel::{What, parse_member},
-    core::{Ask, Body, Call, Core, Event, Input, Message, Output, Ticket},
+    core::{Ask, Body, Call, Core, Event, Happening, Input, Message, Output, Ticket},
     model::{Holding, Redis, Told},
     rules::Rules,
 };
@@ -95,6 +95,8 @@ struct World {
     published: HashMap<(usize, ChannelKey), u64>,
     /// sockets that have gone before they were let in, with their nodes
     late: VecDeque<(usize, u64)>,
+    /// what webhooks are told: how much more often somebody came than went, or anybody of a channel (`None`)
+    told: BTreeMap<(String, Option<Arc<str>>), i32>,
 }
 
 /// Every other channel has members.
@@ -157,6 +159,7 @@ impl World {
             stamp: 0,
             published: HashMap::new(),
             late: VecDeque::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -247,8 +250,41 @@ impl World {
             | Output::Opened(_)
             | Output::Closed(_)
             | Output::CountLater(_)
-            | Output::Happened(..)
             | Output::Missed(_) => {}
+            Output::Happened(key, happening) => self.happened(&key, happening),
+        }
+    }
+
+    fn happened(&mut self, key: &ChannelKey, happening: Happening) {
+        let (who, change) = match happening {
+            Happening::Occupied { .. } => (None, 1),
+            Happening::Vacated(_) => (None, -1),
+            Happening::MemberAdded { user_id, .. } => (Some(user_id), 1),
+            Happening::MemberRemoved { user_id, .. } => (Some(user_id), -1),
+            Happening::Count(_) => return,
+        };
+        let name = key.name.as_str().to_owned();
+        *self.told.entry((name, who)).or_default() += change;
+    }
+
+    /// Whoever came and went was told of as often, and whoever is there once more.
+    fn check_webhooks(
+        &self,
+        seed: u64,
+        key: &ChannelKey,
+        truth: &BTreeSet<Arc<str>>,
+        is_occupied: bool,
+    ) {
+        let told = self
+            .told
+            .iter()
+            .filter(|((name, _), _)| name == key.name.as_str());
+        for ((_, who), difference) in told {
+            let is_there = match who {
+                None => is_occupied,
+                Some(user_id) => truth.contains(user_id),
+            };
+            assert_eq!(*difference, i32::from(is_there), "seed {seed}, {who:?}");
         }
     }
 
@@ -533,6 +569,9 @@ impl World {
                     self.check_events(seed, &key, seen);
                 }
             }
+            if self.faults == Faults::None {
+                self.check_webhooks(seed, &key, &truth, sockets().count() > 0);
+            }
             match self.redis.channels.get(&key) {
                 None => assert_eq!(sockets().count(), 0, "seed {seed}"),
                 Some(state) => {
@@ -616,7 +655,7 @@ fn whoever_joins_a_channel_in_its_second_life_is_let_in() {
 #[test]
 fn a_join_finds_out_that_redis_has_forgotten_the_others() {
     for number in 0..CHANNELS {
-        let mut world = World::new(0, 1, Faults::None);
+        let mut world = World::new(0, 1, Faults::All);
         world.connect(0);
         world.join_channel(0, number);
         world.settle();
