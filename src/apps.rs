@@ -221,6 +221,8 @@ pub struct Apps {
     by_key: HashMap<String, Arc<App>>,
     /// by id, of every app there has been since the start
     known: HashMap<String, Known>,
+    /// likewise, by index; the app itself unless these settings miss it
+    places: Vec<(Arc<AppUsage>, Option<Arc<App>>)>,
 }
 
 /// What an app keeps from one version of the settings to the next, even if it is missing in between.
@@ -253,12 +255,40 @@ impl Apps {
             let named = all.iter().map(|app| (name(app).clone(), app.clone()));
             named.collect()
         };
+        let (by_id, by_key) = (index(|app| &app.id), index(|app| &app.key));
+        let mut places: Vec<_> = self.places.iter().map(|(u, _)| (u.clone(), None)).collect();
+        for app in &all {
+            let place = usize::try_from(app.index).unwrap_or(usize::MAX);
+            match places.get_mut(place) {
+                Some((_, known)) => *known = Some(app.clone()),
+                // they are in the order in which they got their indexes
+                None => places.push((app.usage.clone(), Some(app.clone()))),
+            }
+        }
         Apps {
-            by_id: index(|app| &app.id),
-            by_key: index(|app| &app.key),
+            by_id,
+            by_key,
             all,
             known,
+            places,
         }
+    }
+
+    pub fn by_index(&self, index: u32) -> Option<&Arc<App>> {
+        let place = self.places.get(usize::try_from(index).ok()?)?;
+        place.1.as_ref()
+    }
+
+    /// What an app has in use that these settings may miss: its connections and channels are still there.
+    pub fn usage(&self, index: u32) -> Option<&Arc<AppUsage>> {
+        let place = self.places.get(usize::try_from(index).ok()?)?;
+        Some(&place.0)
+    }
+
+    /// The same of every app there has been since the start, by id.
+    pub fn usages(&self) -> impl Iterator<Item = (&str, &Arc<AppUsage>)> {
+        let known = self.known.iter();
+        known.map(|(id, known)| (id.as_str(), &known.usage))
     }
 
     pub fn by_id(&self, id: &str) -> Option<&Arc<App>> {
@@ -459,5 +489,13 @@ mod tests {
         assert!(Arc::ptr_eq(&second.by_id("2").expect("app").usage, &usage));
         let third = second.succeeded_by(vec![named("1")]);
         assert_eq!(index(&third, "1"), Some(0));
+        let at = |apps: &Apps, index| apps.by_index(index).map(|app| app.id.clone());
+        assert_eq!(at(&second, 0), None);
+        assert_eq!(at(&second, 2).as_deref(), Some("3"));
+        assert_eq!(at(&third, 0).as_deref(), Some("1"));
+        assert_eq!(at(&third, 3), None);
+        // those of an app that is missing are still counted
+        assert!(Arc::ptr_eq(third.usage(1).expect("known"), &usage));
+        assert_eq!(third.usages().count(), 3);
     }
 }

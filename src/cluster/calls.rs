@@ -148,6 +148,10 @@ fn with_publication(
 
 /// The answers to a batch.
 pub fn answers(calls: &[Call], values: Vec<RedisResult<Value>>) -> RedisResult<Vec<Answer>> {
+    if calls.len() != values.len() {
+        let kind = redis::ErrorKind::UnexpectedReturnType;
+        return Err((kind, "not as many answers as calls").into());
+    }
     let pairs = calls.iter().zip(values);
     pairs.map(|(call, value)| answer(call, &value?)).collect()
 }

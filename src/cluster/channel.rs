@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -14,6 +17,9 @@ use crate::{
     hub::inbox::{ChannelKey, WorkerId},
     protocol::presence::Member,
 };
+
+/// The last edition of any channel's list of members.
+static EDITIONS: AtomicU64 = AtomicU64::new(0);
 
 /// How far the channel is connected with the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +78,8 @@ pub(super) struct Channel {
     own: HashMap<Arc<str>, (Arc<Member>, u32)>,
     /// everybody on a presence channel, as all subscribers here have been told
     pub(super) present: HashMap<Arc<str>, Arc<Member>>,
+    /// of this list; no other list of this process ever has it
+    edition: u64,
     /// of the last message that the subscribers here were given
     pub(super) sequence: u64,
     /// of the last message of Redis that the subscribers here were given: all before it were given too, or are counted as missed
@@ -82,6 +90,10 @@ pub(super) struct Channel {
     pub(super) is_synced: bool,
     pub(super) waiting: VecDeque<Pending>,
     pub(super) on_way: Vec<Pending>,
+    /// events that wait for Redis to be back
+    pub(super) late: usize,
+    /// the joins on their way ask for all that there is to know of the channel
+    asked_for_all: bool,
     /// joins that Redis has taken at this sequence, of which the messages until then haven't come yet
     arriving: VecDeque<(u64, Pending)>,
     /// a registration is on its way, alone
@@ -123,6 +135,7 @@ impl Channel {
             && self.arriving.is_empty()
             && !self.is_registering
             && !self.is_to_register
+            && self.late == 0
     }
 
     /// Whether anybody here is or will be a subscriber.
@@ -132,11 +145,15 @@ impl Channel {
 
     /// Takes what waits, up to so many, as far as it may go out now.
     pub(super) fn next_calls(&mut self, max: usize, has_cached: bool) -> Vec<Call> {
+        if !self.has_anybody() {
+            self.forget_place();
+        }
         let wanted = match (self.is_synced, has_cached) {
             (false, _) => Wanted::All,
             (true, true) => Wanted::Cached,
             (true, false) => Wanted::Nothing,
         };
+        self.asked_for_all = wanted == Wanted::All;
         let mut calls = Vec::new();
         while calls.len() < max
             && let Some(pending) = self.waiting.front()
@@ -154,6 +171,7 @@ impl Channel {
     pub(super) fn view(&self) -> View<'_> {
         View {
             members: &self.present,
+            edition: self.edition,
             cached: self.cached.as_ref(),
             is_online: self.is_online,
             count: self.count,
@@ -247,6 +265,14 @@ impl Channel {
         self.is_to_register = true;
     }
 
+    /// Nobody is here. In Redis the channel may end and begin anew at another sequence at any time.
+    fn forget_place(&mut self) {
+        self.is_synced = false;
+        self.heard = 0;
+        self.heard_events = 0;
+        self.held.clear();
+    }
+
     /// From this sequence on every message is known to come. What came before its turn is told now.
     fn sync(&mut self, key: &ChannelKey, sequence: u64, out: &mut Vec<Output>) {
         self.is_synced = true;
@@ -260,6 +286,9 @@ impl Channel {
 
     /// Tells the subscribers here. Members come and go only once, whoever says so.
     fn tell(&mut self, key: &ChannelKey, told: Told, out: &mut Vec<Output>) {
+        if told.what.is_of_members() {
+            self.revised();
+        }
         let is_news = match &told.what {
             What::MemberAdded(member) => {
                 let before = self.present.insert(member.user_id.clone(), member.clone());
@@ -358,8 +387,11 @@ impl Channel {
                 }
                 self.rules = *rules;
                 self.counted(key, told, subscriptions, out);
-                // Nobody else is there, or was: everything begins with this one.
-                let is_first = subscriptions == 1;
+                // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
+                let is_first = subscriptions == 1 && !self.has_anybody();
+                if !is_first && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all)) {
+                    self.lose_touch();
+                }
                 let members = match member {
                     Some(member) if is_first => vec![member.clone()],
                     _ => members
@@ -437,9 +469,15 @@ impl Channel {
         }
     }
 
+    /// The list of members is another one.
+    fn revised(&mut self) {
+        self.edition = EDITIONS.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+
     fn list(&mut self, members: Vec<Arc<Member>>) {
         let by_id = members.into_iter().map(|m| (m.user_id.clone(), m));
         self.present = by_id.collect();
+        self.revised();
     }
 
     /// Lets those in of whom everybody here has been told.
@@ -483,6 +521,9 @@ impl Channel {
         out: &mut Vec<Output>,
     ) {
         self.subtract(key, worker, user_id.as_deref(), out);
+        if !self.has_anybody() {
+            self.forget_place();
+        }
         if left.sequence.is_none() {
             return;
         }
@@ -542,6 +583,11 @@ impl Channel {
             .values()
             .filter(|member| !self.present.contains_key(&member.user_id));
         changes.extend(new.cloned().map(What::MemberAdded));
+        let other = members.values().filter(|member| {
+            let known = self.present.get(&member.user_id);
+            known.is_some_and(|known| known != *member)
+        });
+        changes.extend(other.cloned().map(What::MemberChanged));
         for what in changes {
             self.tell(key, Told { sequence, what }, out);
         }
@@ -588,6 +634,7 @@ impl Channel {
                     self.tell_next(key, What::MemberAdded(member), out);
                 } else if let Some(member) = &member {
                     self.present.insert(member.user_id.clone(), member.clone());
+                    self.revised();
                 }
                 let join = Ask::Join {
                     worker,
@@ -674,6 +721,15 @@ impl Channel {
                 self.own.remove(user_id);
             }
         }
+    }
+}
+
+impl What {
+    fn is_of_members(&self) -> bool {
+        matches!(
+            self,
+            What::MemberAdded(_) | What::MemberChanged(_) | What::MemberRemoved(_)
+        )
     }
 }
 

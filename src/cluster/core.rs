@@ -289,19 +289,28 @@ impl Core {
     }
 
     /// Lets go of events that have waited since before this.
-    pub fn expire_backlog(&mut self, before: Instant) {
+    pub fn expire_backlog(&mut self, before: Instant, out: &mut Vec<Output>) {
         while let Some(oldest) = self.backlog.front()
             && oldest.event.published < before
         {
-            self.drop_oldest();
+            self.drop_oldest(out);
         }
     }
 
-    fn drop_oldest(&mut self) {
+    fn drop_oldest(&mut self, out: &mut Vec<Output>) {
         if let Some(oldest) = self.backlog.pop_front() {
             self.backlog_bytes -= oldest.event.bytes();
             self.dropped += 1;
+            if let Some(channel) = self.channels.get_mut(&oldest.channel) {
+                channel.late -= 1;
+            }
+            self.drop_if_idle(&oldest.channel, out);
         }
+    }
+
+    /// Whether anything is known of the channel.
+    pub fn knows(&self, channel: &ChannelKey) -> bool {
+        self.channels.contains_key(channel)
     }
 
     /// The channel as the subscribers here know it; `None` without any.
@@ -497,18 +506,19 @@ impl Core {
                 event: event.clone(),
             };
             channel.alone(key, pending, out);
-            self.keep(late);
+            channel.late += 1;
+            self.keep(late, out);
         } else {
             channel.is_to_register = true;
             channel.alone(key, pending, out);
         }
     }
 
-    fn keep(&mut self, late: Late) {
+    fn keep(&mut self, late: Late, out: &mut Vec<Output>) {
         self.backlog_bytes += late.event.bytes();
         self.backlog.push_back(late);
         while self.backlog_bytes > self.backlog_bytes_max && !self.backlog.is_empty() {
-            self.drop_oldest();
+            self.drop_oldest(out);
         }
     }
 
@@ -525,6 +535,7 @@ impl Core {
                 .channels
                 .entry(late.channel)
                 .or_insert_with(|| Channel::new(origin.clone()));
+            channel.late = 0;
             channel.waiting.push_back(Pending {
                 ask: Ask::Publish {
                     ticket: None,
@@ -550,6 +561,8 @@ fn has_cached(key: &ChannelKey) -> bool {
 /// A channel as the subscribers here know it.
 pub struct View<'a> {
     pub members: &'a HashMap<Arc<str>, Arc<Member>>,
+    /// of the list of members: while it is the same, so is the list; 0 = nobody has ever been on it
+    pub edition: u64,
     /// the event of a cache channel; look at its time
     pub cached: Option<&'a Kept>,
     /// of a watched user

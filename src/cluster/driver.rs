@@ -160,11 +160,12 @@ enum Done {
     Noted(RedisResult<()>),
     Elsewhere(RedisResult<HashMap<String, usize>>),
     Swept(RedisResult<Vec<Swept>>),
-    Claimed(News, RedisResult<i64>),
     CacheMiss(ChannelKey, RedisResult<bool>),
 }
 
 type Work = Pin<Box<dyn Future<Output = (u64, Done)> + Send>>;
+
+type Claimed = (u64, News, RedisResult<i64>);
 
 type Answered = (Query, oneshot::Sender<Found>, RedisResult<Found>);
 
@@ -193,6 +194,8 @@ pub struct Driver<N: Node> {
     work: FuturesUnordered<Work>,
     /// questions are answered whatever becomes of the connection
     queries: FuturesUnordered<Pin<Box<dyn Future<Output = Answered> + Send>>>,
+    /// news are told or wait again, whatever becomes of the connection
+    claims: FuturesUnordered<Pin<Box<dyn Future<Output = Claimed> + Send>>>,
     topics: VecDeque<Topic>,
     is_changing_topics: bool,
     /// registrations on their way, and those that wait
@@ -254,6 +257,7 @@ impl<N: Node> Driver<N> {
             generation: 0,
             work: FuturesUnordered::new(),
             queries: FuturesUnordered::new(),
+            claims: FuturesUnordered::new(),
             topics: VecDeque::new(),
             is_changing_topics: false,
             registering: 0,
@@ -296,6 +300,9 @@ impl<N: Node> Driver<N> {
                 }
                 Some(answered) = self.queries.next(), if !self.queries.is_empty() => {
                     self.take_answered(answered);
+                }
+                Some(claimed) = self.claims.next(), if !self.claims.is_empty() => {
+                    self.take_claimed(claimed);
                 }
                 count = requests.recv_many(&mut batch, TURN_MAX) => {
                     if count == 0 {
@@ -478,15 +485,10 @@ impl<N: Node> Driver<N> {
                     self.take_swept(&swept);
                 }
             }
-            Done::Claimed(news, Ok(claim)) => self.take_claim(news, claim),
             Done::CacheMiss(channel, Ok(is_first)) => {
                 if is_first {
                     self.node.tell_cache_miss(&channel);
                 }
-            }
-            Done::Claimed(news, Err(error)) => {
-                self.held.add(news, Instant::now(), self.settings.held_max);
-                self.lost(&error.to_string());
             }
             Done::Topics(Err(error))
             | Done::Called(_, _, Err(error), _)
@@ -608,6 +610,8 @@ impl<N: Node> Driver<N> {
                     self.counts.push_back((due, channel, app_id));
                 }
             }
+            // it may have been asked for again since then
+            Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
                 if let Some(names) = self.names.remove(&channel) {
                     self.by_topic.remove(&names.keys.topic);
@@ -709,20 +713,28 @@ impl<N: Node> Driver<N> {
         let names = self.keys.channel(&news.app_id, &news.channel.name);
         let name = news_name(self.core.origin(), news.held.number);
         let scripts = self.scripts.clone();
-        self.begin(async move {
+        let generation = self.generation;
+        self.claims.push(Box::pin(async move {
             let mut pipe = Pipeline::new();
             scripts.claim(&mut pipe, &names, &news.field(), &name);
             let claim = nodes::one::<i64>(&mut connection, &mut pipe).await;
-            Done::Claimed(news, claim)
-        });
+            (generation, news, claim)
+        }));
     }
 
-    fn take_claim(&mut self, news: News, claim: i64) {
+    fn take_claimed(&mut self, (generation, news, claim): Claimed) {
         let is_to_be_told = match claim {
-            1 => true,
-            0 => false,
+            Ok(1) => true,
+            Ok(0) => false,
             // Redis has lost what it knew of it
-            _ => news.generation != self.generation,
+            Ok(_) => news.generation != self.generation,
+            Err(error) => {
+                self.held.again(news);
+                if generation == self.generation {
+                    self.lost(&error.to_string());
+                }
+                return;
+            }
         };
         if !is_to_be_told {
             return;
@@ -906,7 +918,7 @@ impl<N: Node> Driver<N> {
 
     fn expire_backlog(&mut self) {
         if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
-            self.core.expire_backlog(oldest);
+            self.core.expire_backlog(oldest, &mut self.outputs);
         }
     }
 
@@ -1033,7 +1045,10 @@ impl<N: Node> Driver<N> {
     /// Whether everything that was asked for is done, as far as it can be.
     fn is_done(&self) -> bool {
         self.connection.is_none()
-            || (self.core.is_quiet() && self.held.len() == 0 && self.work.is_empty())
+            || (self.core.is_quiet()
+                && self.held.len() == 0
+                && self.claims.is_empty()
+                && self.work.is_empty())
     }
 
     /// Nobody is left to serve: says goodbye, so that nobody waits for this node's death.

@@ -52,6 +52,11 @@ impl Waiting {
         }
     }
 
+    /// They have waited already.
+    pub fn again(&mut self, news: News) {
+        self.due.push_back(news);
+    }
+
     pub fn len(&self) -> usize {
         self.news.len() + self.due.len()
     }

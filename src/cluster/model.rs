@@ -341,7 +341,9 @@ impl Redis {
         let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);
         registered.subscriptions = state.total;
-        registered.members = state.members.values().cloned().collect();
+        if subscriptions > 0 {
+            registered.members = state.members.values().cloned().collect();
+        }
         if state.total == 0 {
             self.channels.remove(key);
             self.history.remove(key);

@@ -724,3 +724,34 @@ async fn news_of_who_left_wait_for_a_return_to_any_node() {
         .expect("keys");
     assert_eq!(held, [""; 0]);
 }
+
+#[tokio::test]
+async fn news_are_told_though_redis_went_away_when_they_were_due() {
+    let server = RedisServer::start();
+    let mut a = Running::start(&server);
+    let hold = Some(Duration::from_millis(1_000));
+    a.node.look(|clients| clients.hold = hold);
+    eventually("Redis is there", || a.node.look(|clients| clients.ups == 1)).await;
+    a.join("ann");
+    all_agree(&[&a]).await;
+    a.leave_one();
+    let held = Keys::new("test").channel("7", &key().name).held;
+    eventually("the news are known to Redis", || {
+        let count: i64 = redis::from_redis_value(server.order(&["HLEN", &held])).expect("a number");
+        count == 2
+    })
+    .await;
+    server.pause();
+    eventually("the node goes on alone", || {
+        a.node.look(|clients| clients.downs == 1)
+    })
+    .await;
+    server.go_on();
+    let last = [removed("ann"), Happening::Vacated(None)];
+    eventually("the news are told", || {
+        a.node.look(|clients| clients.happened.ends_with(&last))
+    })
+    .await;
+    a.node
+        .look(|clients| assert_eq!(clients.happened.len(), 4, "{:?}", clients.happened));
+}

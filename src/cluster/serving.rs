@@ -72,6 +72,7 @@ pub fn start(settings: ClusterSettings, parts: Parts) -> io::Result<Cluster> {
         metrics: parts.metrics,
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         missed_cache: Vec::new(),
+        last_list: None,
         skipped_logged: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -92,6 +93,8 @@ struct Serving {
     status: Arc<Status>,
     started: Instant,
     missed_cache: Vec<(ChannelKey, Duration)>,
+    /// the list of members that was written last, and its edition
+    last_list: Option<(u64, Frame)>,
     /// when a message of another version was last logged
     skipped_logged: Option<Instant>,
     metrics: Arc<Metrics>,
@@ -119,8 +122,7 @@ impl Serving {
     }
 
     fn app(&self, index: u32) -> Option<Arc<App>> {
-        let apps = self.apps.load();
-        apps.iter().find(|app| app.index == index).cloned()
+        self.apps.load().by_index(index).cloned()
     }
 
     /// The frames of a success, in the order of S-13.
@@ -128,10 +130,7 @@ impl Serving {
         let name = &channel.name;
         let kind = name.kind();
         let mut frames = vec![match kind.is_presence() {
-            true => {
-                let members: Vec<Arc<Member>> = view.members.values().cloned().collect();
-                server::presence_subscription_succeeded(name, &members)
-            }
+            true => self.member_list(name, view),
             false => server::subscription_succeeded(name),
         }];
         if kind.is_cache() {
@@ -145,6 +144,20 @@ impl Serving {
             }
         }
         frames
+    }
+
+    /// Many join a large channel at a time, and are told the same.
+    fn member_list(&mut self, name: &ChannelName, view: &View<'_>) -> Frame {
+        if let Some((edition, frame)) = &self.last_list
+            && *edition == view.edition
+            && view.edition > 0
+        {
+            return frame.clone();
+        }
+        let members: Vec<Arc<Member>> = view.members.values().cloned().collect();
+        let frame = server::presence_subscription_succeeded(name, &members);
+        self.last_list = Some((view.edition, frame.clone()));
+        frame
     }
 
     /// The app may fill the cache (S-22); one node tells it.
@@ -343,21 +356,24 @@ impl Node for Serving {
         if channel.name.is_watchers() {
             return;
         }
-        let Some(app) = self.app(channel.app) else {
-            return;
-        };
-        let kind = kind_index(channel.name.kind());
-        let metrics = self.metrics.app(&app.id);
-        match is_open {
-            true => metrics.cluster().occupied[kind].add(1),
-            false => metrics.cluster().vacated[kind].add(1),
+        let apps = self.apps.load();
+        if let Some(app) = apps.by_index(channel.app) {
+            let kind = kind_index(channel.name.kind());
+            let metrics = self.metrics.app(&app.id);
+            match is_open {
+                true => metrics.cluster().occupied[kind].add(1),
+                false => metrics.cluster().vacated[kind].add(1),
+            }
         }
-        // those of users don't count towards the limit
-        let counted = usize::from(!channel.name.is_internal());
-        match is_open {
-            true => app.usage.channels.fetch_add(counted, Ordering::Relaxed),
-            false => app.usage.channels.fetch_sub(counted, Ordering::Relaxed),
-        };
+        // also of an app that the settings miss by now: it may come back
+        if let Some(usage) = apps.usage(channel.app) {
+            // those of users don't count towards the limit
+            let counted = usize::from(!channel.name.is_internal());
+            match is_open {
+                true => usage.channels.fetch_add(counted, Ordering::Relaxed),
+                false => usage.channels.fetch_sub(counted, Ordering::Relaxed),
+            };
+        }
     }
 
     fn happened(&mut self, channel: &ChannelKey, happening: &Happening) {
@@ -463,9 +479,9 @@ impl Node for Serving {
 
     fn connections(&self) -> Vec<(Arc<str>, usize)> {
         let apps = self.apps.load();
-        let counts = apps.iter().map(|app| {
-            let open = app.usage.connections.load(Ordering::Relaxed);
-            (Arc::from(app.id.as_str()), open)
+        let counts = apps.usages().map(|(app_id, usage)| {
+            let open = usage.connections.load(Ordering::Relaxed);
+            (Arc::from(app_id), open)
         });
         counts.collect()
     }

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
     channel::{What, parse_member},
-    core::{Ask, Body, Call, Core, Event, Input, Message, Output, Ticket},
+    core::{Ask, Body, Call, Core, Event, Happening, Input, Message, Output, Ticket},
     model::{Holding, Redis, Told},
     rules::Rules,
 };
@@ -74,6 +74,8 @@ struct Node {
     messages: VecDeque<(u64, Input)>,
     /// the last answer that was taken
     answered: u64,
+    /// channels that it was asked about and that it hasn't forgotten: of others nobody knows what they are called in Redis
+    known: BTreeSet<String>,
 }
 
 struct World {
@@ -93,10 +95,20 @@ struct World {
     published: HashMap<(usize, ChannelKey), u64>,
     /// sockets that have gone before they were let in, with their nodes
     late: VecDeque<(usize, u64)>,
+    /// what webhooks are told: how much more often somebody came than went, or anybody of a channel (`None`)
+    told: BTreeMap<(String, Option<Arc<str>>), i32>,
+}
+
+/// Every other channel has members.
+fn has_members(number: usize) -> bool {
+    number.is_multiple_of(2)
 }
 
 fn key(number: usize) -> ChannelKey {
-    let name = format!("presence-{number}");
+    let name = match has_members(number) {
+        true => format!("presence-{number}"),
+        false => format!("room-{number}"),
+    };
     ChannelKey {
         app: 0,
         name: ChannelName::parse(&name, 200).expect("a name"),
@@ -133,6 +145,7 @@ impl World {
             answers: VecDeque::new(),
             messages: VecDeque::new(),
             answered: 0,
+            known: BTreeSet::new(),
         };
         World {
             random: SmallRng::seed_from_u64(seed),
@@ -146,6 +159,7 @@ impl World {
             stamp: 0,
             published: HashMap::new(),
             late: VecDeque::new(),
+            told: BTreeMap::new(),
         }
     }
 
@@ -170,6 +184,10 @@ impl World {
 
     fn input(&mut self, at: usize, input: Input) {
         let mut out = Vec::new();
+        if let Input::Ask(key, _) = &input {
+            let name = key.name.as_str().to_owned();
+            self.nodes[at].known.insert(name);
+        }
         self.nodes[at].core.take(input, &mut out);
         for output in out {
             self.obey(at, output);
@@ -185,7 +203,13 @@ impl World {
         match output {
             Output::Subscribe(key) => node.to_redis.push_back(Request::Subscribe(key)),
             Output::Unsubscribe(key) => node.to_redis.push_back(Request::Unsubscribe(key)),
-            Output::Call(key, calls) => node.to_redis.push_back(Request::Call(key, calls)),
+            Output::Call(key, calls) => {
+                assert!(node.known.contains(key.name.as_str()), "{calls:?}");
+                node.to_redis.push_back(Request::Call(key, calls));
+            }
+            Output::Forgotten(key) => {
+                node.known.remove(key.name.as_str());
+            }
             Output::Tell {
                 channel,
                 workers,
@@ -226,9 +250,41 @@ impl World {
             | Output::Opened(_)
             | Output::Closed(_)
             | Output::CountLater(_)
-            | Output::Happened(..)
-            | Output::Missed(_)
-            | Output::Forgotten(_) => {}
+            | Output::Missed(_) => {}
+            Output::Happened(key, happening) => self.happened(&key, happening),
+        }
+    }
+
+    fn happened(&mut self, key: &ChannelKey, happening: Happening) {
+        let (who, change) = match happening {
+            Happening::Occupied { .. } => (None, 1),
+            Happening::Vacated(_) => (None, -1),
+            Happening::MemberAdded { user_id, .. } => (Some(user_id), 1),
+            Happening::MemberRemoved { user_id, .. } => (Some(user_id), -1),
+            Happening::Count(_) => return,
+        };
+        let name = key.name.as_str().to_owned();
+        *self.told.entry((name, who)).or_default() += change;
+    }
+
+    /// Whoever came and went was told of as often, and whoever is there once more.
+    fn check_webhooks(
+        &self,
+        seed: u64,
+        key: &ChannelKey,
+        truth: &BTreeSet<Arc<str>>,
+        is_occupied: bool,
+    ) {
+        let told = self
+            .told
+            .iter()
+            .filter(|((name, _), _)| name == key.name.as_str());
+        for ((_, who), difference) in told {
+            let is_there = match who {
+                None => is_occupied,
+                Some(user_id) => truth.contains(user_id),
+            };
+            assert_eq!(*difference, i32::from(is_there), "seed {seed}, {who:?}");
         }
     }
 
@@ -397,22 +453,29 @@ impl World {
     }
 
     fn join(&mut self, at: usize) {
-        if self.nodes[at].sockets.len() > 8 {
-            return;
+        if self.nodes[at].sockets.len() <= 8 {
+            let number = self.random.random_range(0..CHANNELS);
+            self.join_channel(at, number);
         }
+    }
+
+    fn join_channel(&mut self, at: usize, number: usize) -> u64 {
         self.tickets += 1;
         let ticket = self.tickets;
-        let channel = key(self.random.random_range(0..CHANNELS));
+        let channel = key(number);
         let user: Arc<str> = self.random.random_range(0..USERS).to_string().into();
+        let user = has_members(number).then_some(user);
         let worker = WorkerId(self.random.random_range(0..WORKERS));
-        let member = Arc::new(Member {
-            user_id: user.clone(),
-            user_info: "{}".into(),
+        let member = user.clone().map(|user_id| {
+            Arc::new(Member {
+                user_id,
+                user_info: "{}".into(),
+            })
         });
         let socket = Socket {
             channel: channel.clone(),
             worker,
-            user: Some(user),
+            user,
             seen: None,
             is_gone: false,
         };
@@ -420,11 +483,12 @@ impl World {
         let ask = Ask::Join {
             worker,
             ticket: Ticket(ticket),
-            member: Some(member),
+            member,
             members_max: 0,
             rules: Rules::default(),
         };
         self.input(at, Input::Ask(channel, ask));
+        ticket
     }
 
     fn part(&mut self, at: usize) {
@@ -505,6 +569,9 @@ impl World {
                     self.check_events(seed, &key, seen);
                 }
             }
+            if self.faults == Faults::None {
+                self.check_webhooks(seed, &key, &truth, sockets().count() > 0);
+            }
             match self.redis.channels.get(&key) {
                 None => assert_eq!(sockets().count(), 0, "seed {seed}"),
                 Some(state) => {
@@ -560,6 +627,43 @@ fn run(seed: u64, nodes: usize, steps: usize, faults: Faults) {
     }
     world.settle();
     world.check(seed);
+}
+
+/// Between the last one who leaves a node and the next who joins there the channel may end and begin anew: another node is there.
+#[test]
+fn whoever_joins_a_channel_in_its_second_life_is_let_in() {
+    for number in 0..CHANNELS {
+        let mut world = World::new(0, 2, Faults::None);
+        world.connect(0);
+        world.connect(1);
+        let first = world.join_channel(0, number);
+        world.settle();
+        world.leave(0, first);
+        world.join_channel(0, number);
+        world.redis_works(0);
+        world.join_channel(1, number);
+        for _ in 0..3 {
+            world.redis_works(1);
+            world.take_answer(1);
+        }
+        world.settle();
+        world.check(0);
+    }
+}
+
+/// Redis may be emptied while its connections stay.
+#[test]
+fn a_join_finds_out_that_redis_has_forgotten_the_others() {
+    for number in 0..CHANNELS {
+        let mut world = World::new(0, 1, Faults::All);
+        world.connect(0);
+        world.join_channel(0, number);
+        world.settle();
+        world.redis.forget();
+        world.join_channel(0, number);
+        world.settle();
+        world.check(0);
+    }
 }
 
 #[test]

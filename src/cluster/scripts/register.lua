@@ -124,7 +124,9 @@ else
         tell('#', total)
     end
 end
+-- whoever has nobody there doesn't want to know
+local list = count > 0 and redis.call('HVALS', members) or {}
 return {
-    string.format('%.0f', sequence), total, was_occupied, changes, redis.call('HVALS', members), missed,
+    string.format('%.0f', sequence), total, was_occupied, changes, list, missed,
     redis.call('GET', cached), redis.call('PTTL', cached), cancels, tostring(events), messages
 }
