@@ -352,6 +352,8 @@ impl Running {
                 tracing::warn!("stopping at once on {again}");
             }
         }
+        // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
+        self.handle.stop(true).await;
         self.take_leave().await;
         self.stop().await
     }
