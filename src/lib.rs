@@ -30,28 +30,47 @@
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
 //! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket |
-//! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in |
+//! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in; `awaited` is what a cluster hasn't answered yet |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
 //! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once; `api/once.rs` uses it |
 //! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
-//! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them |
+//! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
+//!
+//! # In `cluster/`
+//!
+//! | File | What it is for |
+//! |---|---|
+//! | `handle`, `serving` | both ends of what the process sees: [`Cluster`](cluster::Cluster), by which sessions, node and API ask; and the way back, into inboxes, to those who wait, to webhooks |
+//! | `core`, `channel` | what a node does with what it is asked, what Redis answers and what other nodes tell: pure |
+//! | `driver` | does what the core says: one task on a thread of its own, which owns the core, the connection and everything else here |
+//! | `connection` | one Redis, a master behind Sentinels or a Redis Cluster; watched, connected anew for as long as it takes, messages within bounds |
+//! | `scripts` and its Lua files, `calls` | what Redis does in one atomic step: join, leave, publish, register, …; calls of the core as such scripts |
+//! | `wire`, `messages`, `keys` | how a message is written, with its version; what it means to the core; what everything is called in Redis |
+//! | `nodes` | signs of life, dead nodes and who takes away what they had |
+//! | `held`, `rules` | news of who left that wait for a return (webhooks, watchlists), and when they do |
+//! | `queries` | what the HTTP API asks: answered by Redis, or with what this node knows |
+//! | `status`, `listing`, `probe`, `settings` | for readiness and metrics; for `resound nodes`; for the doctor; from settings to a connection |
+//! | `model`, `simulation`, `real`, `fake`, `testing` | tests: the scripts in Rust, random histories on them, the same on a real Redis; a cluster that a test plays |
 //!
 //! # Who may use whom
 //!
 //! ```text
 //! main -> cli, log, welcome (which reads what server started)
 //!     \-> health, publish, tail, doctor, bench -> client
+//!     |-> nodes, doctor -> cluster::listing, cluster::probe
 //!     |-> import
 //!     |      /-> admin -> node, metrics, live (and api::health)
 //!     |      |-> reload -> node, log
 //!     \-> server -> api ----------------> node -> directory, cluster -> hub::inbox (a handle, Send)
-//!               \-> socket -> session --> node
+//!               \-> socket -> session --> node, cluster (the handle)
 //!                        \          \---> hub (this worker's, not Send)
 //!                         \-------------> hub
-//! session, node, directory -> webhook (raise and forget)
+//! cluster: handle -> driver (a queue) -> core -> channel
+//!                          \-> connection, scripts, serving -> hub::inbox, webhook
+//! session, node, directory, cluster -> webhook (raise and forget)
 //! api, node -> idempotency
 //! socket, session, api, node -> observe -> metrics, live
 //! hub -> metrics::worker (plain counters)
@@ -63,7 +82,9 @@
 //! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
 //! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
 //! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is
-//! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish).
+//! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish). In a cluster the directory is
+//! empty: what it knows of one node, Redis knows of all, and the cluster's driver of this one's channels. A `node` in
+//! `cluster/` is a server of the cluster, of which [`Node`](node::Node) is this process's.
 //!
 //! # Where state lives
 //!
@@ -73,6 +94,9 @@
 //! | a socket's io, its outbox, its times | [`Link`](hub::link::Link) (`Rc`, in the hub and the connection) | `Cell`, `RefCell`, one thread |
 //! | sockets and subscribers of a worker | [`Hub`](hub::Hub) (thread local, made with the worker) | `RefCell`, one thread |
 //! | worker sets, counts, presence, users, cached events | [`Directory`](directory::Directory) in the node | 64 shards of `std::sync::Mutex` |
+//! | in a cluster: subscriptions of every node, members, cached events, order and history of each channel, who is alive | Redis, all of a channel under keys of one slot | Lua scripts: each is one step for everybody |
+//! | in a cluster: this node's channels as its subscribers have been told them, events that wait for Redis, news that wait for a return, who waits for an answer | the driver's task, on a thread of its own | none: one owner; asked by an unbounded queue, on which events need a permit (`cluster.publishes_max`) and a connection has 64 answers to come |
+//! | what a connection waits for from the cluster | [`Session`](session::Session) | none: one owner |
 //! | answers by idempotency key | [`Answers`](idempotency::Answers) in the node | one `std::sync::Mutex` |
 //! | webhooks on their way: to the collector, held back by it, for each lane of an endpoint | [`Webhooks`](webhook::Webhooks) in the node, and its tasks | tokio `mpsc`, bounded in events and bytes; each task owns the rest |
 //! | connections: all, and of each app; channels of each app | [`Node`](node::Node) and [`AppUsage`](apps::AppUsage), counted by permits that live as long as their socket | atomics |
@@ -90,13 +114,26 @@
 //!   that concerns a user (his channel, his watchers) is in one shard.
 //! - Commands go into inboxes under the channel's shard lock: every worker sees one order per channel. A subscriber
 //!   remembers the [`Position`](hub::inbox::Position) at which it joined, so it neither misses nor repeats an event.
+//! - In a cluster a channel's order is the sequence that its scripts count. A change and the message that tells of it are one
+//!   script; every node, the one that asked included, tells its subscribers in that order and each event once: a gap makes it
+//!   register the channel anew, with what Redis remembers of it (history), and what can't be had any more is counted as missed.
+//! - A node's name belongs to one life among the others. Whoever was taken for dead comes back under a new one and registers
+//!   all it has, so nothing old is brought back. Its events are numbered under an origin that lasts for the process, which is
+//!   how one that is sent again is known.
+//! - While Redis is away the core answers everything at once with what the node knows; what was done so is made up for by
+//!   registering each channel, and its events go out before newer ones.
+//! - Who answers a subscription: without a cluster the session, in the same call. In a cluster the driver, by one
+//!   [`Command::Admit`](hub::inbox::Command::Admit): the hub subscribes the socket, gives it its frames and the session a letter. Until
+//!   then what depends on it waits (one message at most, nothing more is read); pings are answered all the same.
+//!   Each place that was asked for is given back exactly once, whenever the connection ends.
 //! - Nothing per socket but its connection future, its link and its session: no channel, no timer, no buffer.
 //! - No queue without a limit and an owner who decides what happens at it: outbox → closed with 4100; inbox → publishers
 //!   wait, then 503, and connections stop reading; what must not be lost (a member that left) goes in all the same;
 //!   webhooks → dropped and counted; live events → dropped, counted, and the listener is told how many.
 //! - Counting a delivery costs one addition for each command and each flush, never a lock; telling costs one look at a
 //!   number while nobody listens. Channel names and whatever clients choose are never labels of a metric.
-//! - Webhooks are raised under the channel's shard lock where order matters, and raising never waits. Events of one channel
+//! - Webhooks are raised under the channel's shard lock where order matters, in a cluster by the driver of the node whose script
+//!   made the change, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
 //! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
 //! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
@@ -124,6 +161,12 @@
 //!    outboxes (not to `except`), then each touched socket is flushed once, with one vectored write, in slices.
 //! 7. A write that would block is left to the connection's task, which is woken when the socket takes more.
 //!
+//! In a cluster steps 4 and 5 are: [`Cluster::publish`](cluster::Cluster::publish) takes a permit and puts the event into the driver's
+//! queue; the core lets one batch of a channel out at a time; `publish.lua` gives the event its number, remembers it, keeps it
+//! if the kind is cached, and publishes it on the channel's topic. From there it comes back to each node with subscribers; `channel.rs`
+//! sees that it is the next one, and `serving.rs` pushes it into the inboxes. The answer to HTTP comes when the script has run
+//! ([`Taken`](cluster::Taken)).
+//!
 //! # A client's frame, from socket to reply
 //!
 //! 1. `socket/connection.rs`: the socket is readable; bytes go into the worker's scratch buffer. While an inbox is full
@@ -133,7 +176,8 @@
 //!    that text; nonsense becomes a [`ClientError`](protocol::codes::ClientError) with its code, answered as `pusher:error`.
 //! 3. For a subscribe, `session/subscribe.rs` reads top to bottom: channel name, signature if the kind asks for one, member;
 //!    `directory.join` (one lock: worker set, count, presence, cached event; announces a new member); `hub.subscribe`; the
-//!    replies into this socket's own outbox.
+//!    replies into this socket's own outbox. In a cluster `Cluster::join` instead, and `session/awaited.rs` notes it: the driver listens
+//!    to the channel's topic, runs `join.lua`, and admits the socket through its hub; `awaited::take` goes on.
 //! 4. Back in `connection.rs` the same poll goes on to its write half: confirmation and cached event leave in one write.
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.

@@ -210,7 +210,14 @@ fn variables_that_are_named_exist() {
         .into();
     known.extend(["RESOUND_CONFIG", "RESOUND_ENV_FILE"].map(str::to_owned));
     // of the tests, and one that Kubernetes makes
-    known.extend(["RESOUND_BIN", "RESOUND_WRITE_DOCS", "RESOUND_PORT"].map(str::to_owned));
+    let others = [
+        "RESOUND_BIN",
+        "RESOUND_WRITE_DOCS",
+        "RESOUND_LONG_TESTS",
+        "RESOUND_TEST_REDIS",
+        "RESOUND_PORT",
+    ];
+    known.extend(others.map(str::to_owned));
     for (section, keys) in &sections {
         known.extend(
             keys.iter()

@@ -160,6 +160,10 @@ fn join(
     if let Some(cluster) = session.node.cluster() {
         let welcome = Welcome::Subscribed;
         cluster.join(&session.app, key, session.asker(), member, welcome);
+        if channel.kind().needs_auth() {
+            // It has shown who it is; how long the cluster takes isn't its fault.
+            session.link.require_authorization(None);
+        }
         session.await_join(channel);
         return Ok(());
     }

@@ -526,6 +526,25 @@ fn u12_a_signin_is_answered_with_the_users_channel_and_then_the_watchlist() {
 }
 
 #[test]
+fn c36_a_signed_subscription_on_its_way_is_in_time() {
+    for (is_signed, expected) in [
+        (true, crate::hub::ticker::Due::Nothing),
+        (false, crate::hub::ticker::Due::AuthorizationTimeout),
+    ] {
+        let mut scene = Scene::new("authorization_timeout_s = 5");
+        let mut peer = scene.connect(1);
+        let subscribe = match is_signed {
+            true => peer.subscribe_private("private-a"),
+            false => subscribe("a"),
+        };
+        assert_eq!(peer.say(&[&subscribe]), [""; 0]);
+        let asked = scene.asked();
+        assert_eq!(asked.len(), 1);
+        assert_eq!(peer.link.due(10, &LIMITS), expected);
+    }
+}
+
+#[test]
 fn c37_a_user_is_left_exactly_once_whatever_the_signin_had_come_to() {
     for steps in 0..=4 {
         let mut scene = Scene::new("watchlist = true");

@@ -42,6 +42,16 @@ enum Stop {
     AfterDraining,
 }
 
+fn redis() -> Option<String> {
+    std::env::var("RESOUND_TEST_REDIS").ok()
+}
+
+/// Whether a connection's answers come in the order of its messages. Those that a cluster gives come when Redis has answered;
+/// pongs and refusals don't wait for them.
+pub fn answers_are_in_order() -> bool {
+    redis().is_none()
+}
+
 impl Server {
     pub async fn start() -> Server {
         Server::with("").await
@@ -55,7 +65,7 @@ impl Server {
     /// `settings`: all of the configuration but where to listen. With a Redis in `RESOUND_TEST_REDIS` the server is the only node
     /// of a cluster of its own there, and does what it does alone.
     pub async fn with_toml(settings: &str) -> Server {
-        let redis = std::env::var("RESOUND_TEST_REDIS").ok();
+        let redis = redis();
         let cluster = redis.as_ref().map_or_else(String::new, |url| {
             let prefix: u64 = rand::random();
             format!("[cluster]\nenabled = true\nurl = '{url}'\nprefix = 'test-{prefix:x}'\n")

@@ -170,3 +170,40 @@ async fn a_dead_node_vacates_its_channels_once() {
     .await;
     expect_nothing(&mut receiver).await;
 }
+
+/// Whether a channel is occupied elsewhere is known when Redis is back; what clients send and miss is known at once.
+#[tokio::test]
+async fn what_changes_while_redis_is_away_is_told_afterwards() {
+    let mut receiver = Receiver::start([]).await;
+    let nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let gone = Client::on(a, "gone").await;
+    let mut ann = Client::on(a, "private-room").await;
+    let _bob = Client::on(b, "private-room").await;
+    let events = ["channel_occupied gone", "channel_occupied private-room"];
+    expect(&mut receiver, &events).await;
+    nodes.redis.pause();
+    for node in [a, b] {
+        until("it is degraded", async || node.is_degraded().await).await;
+    }
+    drop(gone);
+    let _new = [
+        Client::on(a, "private-room").await,
+        Client::member(b, "presence-new", "carl").await,
+        Client::on(b, "cache-new").await,
+    ];
+    ann.send(json!({"event": "client-x", "channel": "private-room", "data": "x"}))
+        .await;
+    let events = ["client_event private-room", "cache_miss cache-new"];
+    expect(&mut receiver, &events).await;
+    expect_nothing(&mut receiver).await;
+    nodes.redis.go_on();
+    let events = [
+        "channel_occupied cache-new",
+        "channel_occupied presence-new",
+        "channel_vacated gone",
+        "member_added presence-new carl",
+    ];
+    expect(&mut receiver, &events).await;
+    expect_nothing(&mut receiver).await;
+}

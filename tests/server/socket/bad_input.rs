@@ -346,13 +346,7 @@ async fn a_handshake_in_single_bytes_with_frames_behind_it() {
             tokio::task::yield_now().await;
         }
         assert!(raw.head().await.starts_with("HTTP/1.1 101 "));
-        for event in [
-            "pusher:connection_established",
-            "pusher_internal:subscription_succeeded",
-            "pusher:pong",
-        ] {
-            assert_eq!(raw.next_text().await["event"], event, "{size}");
-        }
+        raw.assert_established_subscribed_and_answered().await;
     }
     bystander.assert_unharmed().await;
 }

@@ -436,13 +436,7 @@ async fn c11_established_comes_first_once_and_unasked() {
         .send([handshake(&app_path(), "").as_bytes(), &subscribe, &ping].concat())
         .await;
     asked.head().await;
-    for event in [
-        "pusher:connection_established",
-        "pusher_internal:subscription_succeeded",
-        "pusher:pong",
-    ] {
-        assert_eq!(asked.next_text().await["event"], event);
-    }
+    asked.assert_established_subscribed_and_answered().await;
     let mut silent = Client::connect(&server).await;
     assert!(silent.has_nothing().await);
 }

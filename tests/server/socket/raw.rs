@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use crate::{
-    helpers::Server,
+    helpers::{Server, answers_are_in_order},
     rest::request::{KEY, SECRET, hmac_hex},
 };
 
@@ -216,6 +216,23 @@ impl Raw {
                 return None;
             }
         }
+    }
+
+    /// Expects what follows a handshake, a subscription and a ping in one go.
+    pub async fn assert_established_subscribed_and_answered(&mut self) {
+        let mut events = Vec::new();
+        for _ in 0..3 {
+            events.push(self.next_text().await["event"].clone());
+        }
+        if !answers_are_in_order() {
+            events[1..].sort_by_key(|event| event == "pusher:pong");
+        }
+        let expected = [
+            "pusher:connection_established",
+            "pusher_internal:subscription_succeeded",
+            "pusher:pong",
+        ];
+        assert_eq!(events, expected);
     }
 
     /// The next text frame, pings and pongs skipped.
