@@ -64,10 +64,8 @@ fn latency() {
         socket.subscribe(&channel);
         let (sender, arrivals) = mpsc::channel();
         thread::spawn(move || {
-            // ends with the process
-            loop {
-                socket.wait_for("latency", 1);
-                if sender.send(Instant::now()).is_err() {
+            while let Ok(text) = socket.try_next() {
+                if text.contains("latency") && sender.send(Instant::now()).is_err() {
                     return;
                 }
             }
@@ -311,7 +309,8 @@ fn memory() {
     let publics = names("public", CHANNELS);
     let mut before = redis.memory();
     let mut in_redis = |what: &str, count: usize| {
-        thread::sleep(Duration::from_millis(300));
+        // Redis looks after its buffers and tables every now and then
+        thread::sleep(Duration::from_secs(3));
         let now = redis.memory();
         println!(
             "  Redis, {what:44} {:.0} bytes",

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
     thread,
@@ -140,24 +140,29 @@ impl Socket {
 
     /// The text of the next frame.
     pub fn next(&mut self) -> String {
+        self.try_next().expect("a frame")
+    }
+
+    /// Fails when the server is gone.
+    pub fn try_next(&mut self) -> io::Result<String> {
         let mut head = [0; 2];
-        self.stream.read_exact(&mut head).expect("a frame");
+        self.stream.read_exact(&mut head)?;
         let length = match head[1] {
             126 => {
                 let mut length = [0; 2];
-                self.stream.read_exact(&mut length).expect("a frame");
+                self.stream.read_exact(&mut length)?;
                 u64::from(u16::from_be_bytes(length))
             }
             127 => {
                 let mut length = [0; 8];
-                self.stream.read_exact(&mut length).expect("a frame");
+                self.stream.read_exact(&mut length)?;
                 u64::from_be_bytes(length)
             }
             length => u64::from(length),
         };
         let mut text = vec![0; usize::try_from(length).expect("a length")];
-        self.stream.read_exact(&mut text).expect("a frame");
-        String::from_utf8_lossy(&text).into_owned()
+        self.stream.read_exact(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
     /// Reads until so many frames came that speak of this.

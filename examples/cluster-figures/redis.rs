@@ -47,8 +47,9 @@ impl Redis {
         value.expect("a field").trim().parse().expect("a number")
     }
 
+    /// Bytes without what waits for its clients or comes from them.
     pub fn memory(&self) -> f64 {
-        self.field("memory", "used_memory:")
+        self.field("memory", "used_memory:") - self.field("memory", "mem_clients_normal:")
     }
 
     /// Seconds of processor time so far.
