@@ -39,6 +39,7 @@ pub struct Field {
     pub wave: Duration,
     sent: [AtomicU64; STREAMS],
     ready: AtomicUsize,
+    has_begun: AtomicBool,
     is_over: AtomicBool,
     is_published: AtomicBool,
     faults: Mutex<Vec<String>>,
@@ -57,6 +58,7 @@ impl Field {
             wave,
             sent: Default::default(),
             ready: AtomicUsize::new(0),
+            has_begun: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             is_published: AtomicBool::new(false),
             faults: Mutex::default(),
@@ -115,6 +117,12 @@ impl Field {
             );
             sleep(Duration::from_millis(10)).await;
         }
+        self.has_begun.store(true, Relaxed);
+    }
+
+    /// Messages may be published: everybody is there who must get them.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun.load(Relaxed)
     }
 
     /// Nothing new is begun.

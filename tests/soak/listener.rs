@@ -112,8 +112,9 @@ async fn listen(field: &Field, role: &Role, ledger: &mut Ledger) -> Result<(), S
 
     let mut talk_at = Instant::now();
     while !field.is_published() {
-        if role.is_talker && talk_at <= Instant::now() && !field.is_over() {
-            talk_at += Duration::from_millis(TALK_MS);
+        let may_talk = field.has_begun() && !field.is_over();
+        if role.is_talker && may_talk && talk_at <= Instant::now() {
+            talk_at = Instant::now() + Duration::from_millis(TALK_MS);
             let data = field.message(Stream::Talk);
             let said = json!({ "event": "client-said", "channel": TALK, "data": data });
             client.send(said).await?;
