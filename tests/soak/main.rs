@@ -32,10 +32,10 @@ const SHORT_S: u64 = 6;
 
 /// The first wave warms up: pools, tables and the allocator's arenas grow to what this traffic needs.
 ///
-/// Memory may grow by 6 MiB over that, which is what the allocator's fragments came to on the machines this was tried on, with
-/// waves that differ by chance. 10 minutes open some 50,000 connections and publish some 100,000 events: 200 bytes forgotten with
-/// each connection, or 100 with each event, are more than that.
-const RESIDENT_GROWTH_BYTES_MAX: u64 = 6 << 20;
+/// Memory may grow by 3 MiB over that. Waves differ by chance, and five of them grew by 0.4 MiB on two cores. A minute opens some
+/// 7,000 connections, whose sessions and links have about 1 KiB each, and publishes some 35,000 events: forgetting one connection
+/// in two, or 100 bytes of each event, is more than 3 MiB after a minute, a tenth of that after ten.
+const RESIDENT_GROWTH_BYTES_MAX: u64 = 3 << 20;
 
 /// Descriptors: two connections of the observer may happen to be open. Each kind of traffic comes hundreds of times, so one
 /// that leaves a descriptor behind is far over it.

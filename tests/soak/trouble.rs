@@ -108,7 +108,7 @@ async fn silent(field: Arc<Field>) -> Result<(), String> {
 async fn slow(field: Arc<Field>, beginning: &'static str) -> Result<(), String> {
     let stream = TcpStream::connect(field.address).await;
     let mut stream = stream.map_err(|error| format!("a slow sender: {error}"))?;
-    for byte in beginning.bytes().chain(std::iter::repeat(b'a').take(2_000)) {
+    for byte in beginning.bytes().chain(std::iter::repeat_n(b'a', 2_000)) {
         if field.is_over() || stream.write_all(&[byte]).await.is_err() {
             break;
         }
