@@ -1,12 +1,14 @@
 # `make test` installs what is missing and runs every test. `make` alone lists the targets.
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+MINUTES := 10
 
-.PHONY: help run test lint fmt bench install
+.PHONY: help run test soak lint fmt bench install
 
 help:
 	@echo 'make run      build and run the server'
 	@echo 'make test     install what is missing, then run every test'
+	@echo 'make soak     all that clients do and should not, for 10 minutes, or MINUTES=2: nobody misses anything, nothing remains'
 	@echo 'make lint     check format, clippy and the links of the code map, warnings are errors'
 	@echo 'make fmt      format the code'
 	@echo 'make bench    measure memory, deliveries and triggers on this machine'
@@ -24,6 +26,12 @@ test: install
 	cargo test
 	tests/on-redis.sh
 	RESOUND_BIN='$(TARGET_DIR)/release/resound' tests/clients/run.sh
+	$(MAKE) --no-print-directory soak MINUTES=1
+
+# A test of its own (tests/soak/), which `cargo test` runs for some seconds against the debug binary.
+soak:
+	cargo build --release
+	RESOUND_BIN='$(TARGET_DIR)/release/resound' SOAK_S=$$(($(MINUTES) * 60)) cargo test --test soak everybody -- --nocapture
 
 lint:
 	cargo fmt --check
