@@ -86,3 +86,111 @@ fn said_back(message: &Message<'_>, limit: usize) -> Frame {
     assert_eq!(frame.payload().len(), payload_bytes, "nothing is cut");
     frame
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{collection::vec, prelude::*};
+
+    /// A message as its frames: opcode, fragments, masking key; and a ping between the fragments.
+    #[derive(Clone, Debug)]
+    struct Sent {
+        text: Option<String>,
+        bytes: Vec<u8>,
+        cuts: Vec<usize>,
+        key: [u8; 4],
+        ping: Option<Vec<u8>>,
+    }
+
+    fn sent() -> impl Strategy<Value = Sent> {
+        let text = proptest::option::of(vec(any::<char>(), 0..60));
+        let bytes =
+            prop_oneof![4 => vec(any::<u8>(), 0..300), 1 => vec(any::<u8>(), 65_530..65_540)];
+        let ping = proptest::option::of(vec(any::<u8>(), 0..126));
+        let parts = (
+            text,
+            bytes,
+            vec(any::<usize>(), 0..4),
+            any::<[u8; 4]>(),
+            ping,
+        );
+        parts.prop_map(|(text, bytes, cuts, key, ping)| {
+            let text = text.map(String::from_iter);
+            let bytes = text.clone().map_or(bytes, String::into_bytes);
+            Sent {
+                text,
+                bytes,
+                cuts,
+                key,
+                ping,
+            }
+        })
+    }
+
+    /// A client's frame.
+    fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: [u8; 4]) {
+        out.push(first);
+        match payload.len() {
+            length @ 0..=125 => out.push(0x80 | length as u8),
+            length @ 126..=0xffff => {
+                out.push(0x80 | 126);
+                out.extend((length as u16).to_be_bytes());
+            }
+            length => {
+                out.push(0x80 | 127);
+                out.extend((length as u64).to_be_bytes());
+            }
+        }
+        out.extend(key);
+        out.extend(
+            payload
+                .iter()
+                .zip(key.iter().cycle())
+                .map(|(byte, key)| byte ^ key),
+        );
+    }
+
+    impl Sent {
+        /// Writes the frames, and what the reader must make of them.
+        fn write(&self, stream: &mut Vec<u8>, expected: &mut Vec<Frame>) {
+            let mut cuts: Vec<usize> = self
+                .cuts
+                .iter()
+                .map(|cut| cut % (self.bytes.len() + 1))
+                .collect();
+            cuts.sort_unstable();
+            let mut opcode = if self.text.is_some() { 1 } else { 2 };
+            let mut from = 0;
+            for cut in cuts {
+                frame(stream, opcode, &self.bytes[from..cut], self.key);
+                (opcode, from) = (0, cut);
+                if let Some(ping) = &self.ping {
+                    frame(stream, 0x89, ping, self.key);
+                    expected.push(Frame::ping(ping));
+                }
+            }
+            frame(stream, 0x80 | opcode, &self.bytes[from..], self.key);
+            expected.push(match &self.text {
+                Some(text) => Frame::text(text),
+                None => Frame::binary(&self.bytes),
+            });
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn messages_arrive_as_sent_in_any_fragments_and_pieces(
+            messages in vec(sent(), 0..5),
+            pieces in vec(1..5000_usize, 1..20),
+        ) {
+            let (mut stream, mut expected) = (Vec::new(), Vec::new());
+            for message in &messages {
+                message.write(&mut stream, &mut expected);
+            }
+            let mut next = pieces.iter().cycle();
+            let heard = heard(&stream, 70_000, |_| *next.next().unwrap_or(&1));
+            prop_assert_eq!(heard, Heard { messages: expected, error: None });
+        }
+    }
+}
