@@ -211,6 +211,7 @@ fn variables_that_are_named_exist() {
     known.extend(["RESOUND_CONFIG", "RESOUND_ENV_FILE"].map(str::to_owned));
     // of the tests, and one that Kubernetes makes
     known.extend(["RESOUND_BIN", "RESOUND_WRITE_DOCS", "RESOUND_PORT"].map(str::to_owned));
+    known.extend(["RESOUND_FUZZ_RUNS", "RESOUND_LONG_TESTS"].map(str::to_owned));
     for (section, keys) in &sections {
         known.extend(
             keys.iter()
