@@ -11,6 +11,8 @@ mod core;
 mod driver;
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod held;
 mod keys;

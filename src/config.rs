@@ -9,6 +9,8 @@ pub mod cluster;
 mod env_file;
 mod error;
 mod explicit;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod herd;
 mod laravel;
 mod layers;

@@ -441,6 +441,8 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
 mod tests {
     use super::*;
     use crate::hub::ticker::KeepAlive;
+    use proptest::{collection::vec, prelude::*};
+    use std::collections::BTreeMap;
 
     const LIMITS: Limits = Limits {
         write_timeout_s: 10,
@@ -499,5 +501,48 @@ mod tests {
             assert_eq!(end.expect("closed").expect("the end"), 0);
         };
         local.run_until(drained).await;
+    }
+
+    proptest! {
+        /// Which sockets get an event of a channel, against a map of who is subscribed since when.
+        #[test]
+        fn an_event_goes_to_those_who_are_subscribed(
+            steps in vec((0..4_u64, 0..5_usize, any::<bool>()), 0..100),
+        ) {
+            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let mut model: BTreeMap<(u64, usize), u64> = BTreeMap::new();
+            for (position, (channel, socket, is_join)) in (1..).zip(steps) {
+                let (key, at) = (channel_key(channel), (channel, socket));
+                if is_join {
+                    hub.subscribe(key.clone(), SocketKey(socket), Position(position));
+                    model.insert(at, position);
+                } else {
+                    hub.unsubscribe(&key, SocketKey(socket));
+                    model.remove(&at);
+                }
+                let channels = hub.channels.borrow();
+                let of_channel = channels.get(&key).into_iter().flatten();
+                let known: BTreeMap<_, _> = of_channel
+                    .map(|(socket, since)| ((channel, socket.0), since.0))
+                    .collect();
+                let mut expected = model.clone();
+                expected.retain(|(other, _), _| *other == channel);
+                prop_assert_eq!(known, expected);
+                drop(channels);
+                prop_assert_eq!(hub.subscriptions(), model.len());
+            }
+            for (channel, socket) in model.into_keys() {
+                hub.unsubscribe(&channel_key(channel), SocketKey(socket));
+            }
+            prop_assert!(hub.channels.borrow().is_empty());
+        }
+    }
+
+    fn channel_key(number: u64) -> ChannelKey {
+        let name = format!("channel-{number}");
+        ChannelKey {
+            app: 0,
+            name: crate::protocol::channel::ChannelName::parse(&name, 200).expect("name"),
+        }
     }
 }

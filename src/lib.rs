@@ -38,6 +38,7 @@
 //! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
+//! | `fuzzing` | what the targets in `fuzz/` and the tests call: each parser, with what must hold for any bytes; not compiled into the server |
 //!
 //! # In `cluster/`
 //!
@@ -194,6 +195,8 @@ pub mod config;
 pub mod directory;
 pub mod doctor;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gate;
 pub mod health;
 pub mod hub;

@@ -215,6 +215,7 @@ fn variables_that_are_named_exist() {
         "RESOUND_WRITE_DOCS",
         "RESOUND_LONG_TESTS",
         "RESOUND_TEST_REDIS",
+        "RESOUND_FUZZ_RUNS",
         "RESOUND_PORT",
     ];
     known.extend(others.map(str::to_owned));
@@ -346,4 +347,55 @@ fn examples_of_settings_are_accepted() {
     }
     assert!(checked > 5, "{checked} examples were found");
     assert_none(wrong);
+}
+
+#[test]
+fn dependencies_are_listed_with_their_features() {
+    let manifest: toml_edit::DocumentMut = read("Cargo.toml").parse().expect("TOML");
+    let listed = read("docs/dependencies.md");
+    let tables = [
+        ("dependencies", "## In the binary"),
+        ("dev-dependencies", "## In tests only"),
+    ];
+    for (section, heading) in tables {
+        let (_, table) = listed.split_once(heading).expect(heading);
+        let rows = table.split("\n## ").next().unwrap_or_default().lines();
+        // crate, features; the licence between them is what `.ci/dependencies` looks at
+        let rows: BTreeSet<(String, String)> = rows
+            .filter_map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
+                Some((name.to_owned(), cells.get(3)?.replace('`', "")))
+            })
+            .collect();
+        let expected: BTreeSet<(String, String)> = manifest[section]
+            .as_table()
+            .expect(section)
+            .iter()
+            .map(|(name, entry)| (name.to_owned(), features(entry)))
+            .collect();
+        assert_eq!(rows, expected, "docs/dependencies.md, {heading}");
+    }
+}
+
+/// The features of a dependency as the table has them.
+fn features(entry: &toml_edit::Item) -> String {
+    let is_default = entry
+        .get("default-features")
+        .and_then(|value| value.as_bool());
+    let mut features: Vec<&str> = match is_default {
+        Some(false) => Vec::new(),
+        _ => vec!["default"],
+    };
+    let named = entry.get("features").and_then(|value| value.as_array());
+    features.extend(
+        named
+            .into_iter()
+            .flatten()
+            .filter_map(|value| value.as_str()),
+    );
+    match features.is_empty() {
+        true => "none".to_owned(),
+        false => features.join(", "),
+    }
 }

@@ -76,6 +76,8 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, option, prelude::*};
+    use std::collections::HashSet;
 
     fn member(id: &str, info: &str) -> Arc<Member> {
         Arc::new(Member {
@@ -114,5 +116,41 @@ mod tests {
         );
         assert_eq!(presence.join(&member("1", "{}"), Some(1)), Ok(false));
         assert_eq!(presence.user_count(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn members_are_those_of_a_list_of_connections(
+            steps in vec((0..6_usize, 0..3_usize, any::<bool>()), 0..80),
+            members_max in option::of(0..5_u32),
+        ) {
+            let mut presence = Presence::default();
+            // who the open connections belong to, and what each brought along
+            let mut connections: Vec<(String, String)> = Vec::new();
+            for (user, info, is_join) in steps {
+                let (id, info) = (format!("user-{user}"), format!("{{\"info\":{info}}}"));
+                let is_here = connections.iter().any(|(other, _)| *other == id);
+                if is_join {
+                    let users: HashSet<&String> = connections.iter().map(|(id, _)| id).collect();
+                    let is_full = members_max.is_some_and(|max| users.len() >= max as usize);
+                    let expected = if is_here || !is_full { Ok(!is_here) } else { Err(MembersLimit) };
+                    prop_assert_eq!(presence.join(&member(&id, &info), members_max), expected);
+                    if expected.is_ok() {
+                        connections.push((id, info));
+                    }
+                } else {
+                    // the first one leaves, so that it isn't always the one whose info is shown
+                    if let Some(at) = connections.iter().position(|(other, _)| *other == id) {
+                        connections.remove(at);
+                    }
+                    let is_last = is_here && !connections.iter().any(|(other, _)| *other == id);
+                    prop_assert_eq!(presence.leave(&id), is_last);
+                }
+                let ids: HashSet<Arc<str>> = connections.iter().map(|(id, _)| id.as_str().into()).collect();
+                prop_assert_eq!(presence.user_count() as usize, ids.len());
+                prop_assert_eq!(presence.ids().into_iter().collect::<HashSet<_>>(), ids);
+                prop_assert_eq!(presence.list().len(), presence.ids().len());
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use crate::{
     config,
     hub::inbox::{Commands, inbox},
 };
+use proptest::{collection::vec, prelude::*};
+use std::collections::BTreeSet;
 
 /// A directory for two workers, whose inboxes the test reads.
 struct Scene {
@@ -423,4 +425,57 @@ fn s24_s27_which_channels_are_counted() {
         false,
     );
     check(SubscriptionCount::OnUnlessEncrypted, "room", true);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// Joins and leaves of three channels on two workers, against a list of who is subscribed.
+    #[test]
+    fn counts_are_those_of_a_list_of_subscriptions(
+        steps in vec((0..3_usize, 0..2_u16, 0..4_usize, any::<bool>()), 0..100),
+    ) {
+        const CHANNELS: [&str; 3] = ["room", "presence-a", "presence-b"];
+        let mut scene = Scene::new(10_000);
+        let mut subscriptions: Vec<(usize, u16, Option<String>)> = Vec::new();
+        for (channel, worker, user, is_join) in steps {
+            let user = (channel > 0).then(|| format!("user-{user}"));
+            let subscription = (channel, worker, user.clone());
+            let is_new = subscriptions.iter().all(|(other, ..)| *other != channel);
+            let (name, id) = (CHANNELS[channel], WorkerId(worker));
+            if is_join {
+                let joined = scene.join(name, id, user.as_deref());
+                prop_assert_eq!(joined.is_first, is_new);
+                subscriptions.push(subscription);
+            } else if let Some(at) = subscriptions.iter().position(|other| *other == subscription) {
+                subscriptions.swap_remove(at);
+                scene.leave(name, id, user.as_deref());
+            }
+            for (at, name) in CHANNELS.into_iter().enumerate() {
+                let here: Vec<_> = subscriptions.iter().filter(|(other, ..)| *other == at).collect();
+                let users: BTreeSet<_> = here.iter().filter_map(|(_, _, user)| user.clone()).collect();
+                let occupancy = scene.directory.occupancy(&key(name));
+                prop_assert_eq!(occupancy.subscription_count as usize, here.len());
+                prop_assert_eq!(occupancy.user_count as usize, users.len());
+            }
+        }
+        // An event goes to the workers that have subscribers, once each, and to no others.
+        for worker in [FIRST, SECOND] {
+            scene.waiting(worker);
+        }
+        for (at, name) in CHANNELS.into_iter().enumerate() {
+            scene.publish(name, "x").expect("room");
+            for worker in [FIRST, SECOND] {
+                let is_there = |(channel, on, _): &(usize, u16, Option<String>)| {
+                    *channel == at && WorkerId(*on) == worker
+                };
+                let expected = usize::from(subscriptions.iter().any(is_there));
+                prop_assert_eq!(scene.waiting(worker).len(), expected);
+            }
+        }
+        // Everyone leaves: nothing is left behind.
+        for (channel, worker, user) in subscriptions {
+            scene.leave(CHANNELS[channel], WorkerId(worker), user.as_deref());
+        }
+        prop_assert!(scene.directory.channels(0, "").is_empty());
+    }
 }

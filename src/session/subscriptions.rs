@@ -85,6 +85,7 @@ impl Subscriptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::{collection::vec, prelude::*};
 
     fn name(number: usize) -> ChannelName {
         ChannelName::parse(&format!("channel-{number}"), 200).expect("a name")
@@ -121,6 +122,35 @@ mod tests {
             expected.sort();
             assert_eq!(left, expected);
             assert_eq!(kept.len(), 0);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn they_are_a_map_from_channels_to_members(
+            steps in vec((0..20_usize, 0..8_usize), 0..200),
+        ) {
+            let mut kept = Subscriptions::default();
+            let mut model: HashMap<ChannelName, Member> = HashMap::new();
+            for (number, step) in steps {
+                let name = name(number);
+                match step {
+                    0..4 if !model.contains_key(&name) => {
+                        kept.insert(name.clone(), member(number));
+                        model.insert(name.clone(), member(number));
+                    }
+                    4..7 => prop_assert_eq!(kept.remove(&name), model.remove_entry(&name)),
+                    7 if number == 0 => {
+                        let taken: HashMap<_, _> = kept.take().into_iter().collect();
+                        prop_assert_eq!(taken, std::mem::take(&mut model));
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(kept.get(&name), model.get(&name));
+                prop_assert_eq!(kept.len(), model.len());
+            }
+            let taken: HashMap<_, _> = kept.take().into_iter().collect();
+            prop_assert_eq!(taken, model);
         }
     }
 }

@@ -1,0 +1,186 @@
+//! A short run of every target, the same each time: the seeds, and what comes of them by small changes.
+
+use std::{fs, path::Path};
+
+use super::TARGETS;
+
+/// Changed inputs for each target. `RESOUND_FUZZ_RUNS` sets another number, for longer runs without libFuzzer.
+const RUNS: u64 = 10_000;
+
+/// An input isn't made longer than this.
+const BYTES_MAX: usize = 4096;
+
+/// What parsers look for; put in whole, since single bytes seldom add up to one.
+const WORDS: &[&[u8]] = &[
+    b"\"",
+    b"\\",
+    b"{}",
+    b"[]",
+    b"null",
+    b"\\u00",
+    b"\\ud83d",
+    b"\xf0\x9f\x9a\x80",
+    b"\xff",
+    b"\0",
+    b"\n",
+    b"\r\n",
+    b" ",
+    b"=",
+    b"${A}",
+    b"#",
+    b"'",
+    b"=>",
+    b"array(",
+    b"env('SET', ",
+    b"/*",
+    b"<<<X\n",
+    b"%5B%5D",
+    b"%",
+    b"&",
+    b"[]=",
+    b":",
+    b".",
+    b"-",
+    b"pusher:subscribe",
+    b"client-",
+    b"presence-",
+    b"#server-to-user-",
+    b"\x81\xfe",
+    b"\x01\x80",
+    b"\x80\x80",
+    b"\x88\x82",
+    b"1!",
+    b"18446744073709551615",
+    b"-9223372036854775808",
+    b"1e999",
+];
+
+/// Numbers that look random and are the same in every run (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) % end.max(1) as u64) as usize
+    }
+}
+
+#[test]
+fn every_target_has_seeds_and_a_file_in_fuzz() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    for (name, _) in TARGETS {
+        assert!(seeds(name).len() >= 5, "{name}: too few seeds");
+        let target = root.join(format!("fuzz_targets/{name}.rs"));
+        assert!(target.is_file(), "{}", target.display());
+    }
+    let files = fs::read_dir(root.join("fuzz_targets")).expect("targets");
+    assert_eq!(
+        files.count(),
+        TARGETS.len(),
+        "a file without an entry in TARGETS"
+    );
+}
+
+#[test]
+fn seeds_pass() {
+    for (name, target) in TARGETS {
+        for (file, seed) in seeds(name) {
+            run(name, target, &seed, &file);
+        }
+    }
+}
+
+#[test]
+fn what_comes_of_seeds_by_small_changes_passes() {
+    let runs = std::env::var("RESOUND_FUZZ_RUNS").ok();
+    let runs = runs.map_or(RUNS, |runs| {
+        runs.parse().expect("RESOUND_FUZZ_RUNS is a number")
+    });
+    for (name, target) in TARGETS {
+        let seeds = seeds(name);
+        for number in 0..runs {
+            let mut random = Random(number);
+            let (file, seed) = &seeds[random.below(seeds.len())];
+            let mut input = seed.clone();
+            for _ in 0..=random.below(6) {
+                let (_, other) = &seeds[random.below(seeds.len())];
+                change(&mut input, other, &mut random);
+            }
+            run(name, target, &input, &format!("{file}, change {number}"));
+        }
+    }
+}
+
+/// Runs a target; a panic names the input in a form that can become a seed.
+fn run(name: &str, target: super::Target, input: &[u8], origin: &str) {
+    let ended = std::panic::catch_unwind(|| target(input));
+    assert!(
+        ended.is_ok(),
+        "{name} fails on {origin}: {:?} (hex {})",
+        String::from_utf8_lossy(input),
+        hex::encode(input)
+    );
+}
+
+/// The seeds of a target with their names, in the order of these.
+fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files =
+        fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut seeds: Vec<(String, Vec<u8>)> = files
+        .map(|file| {
+            let path = file.expect("a seed").path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            (name, fs::read(&path).expect("a seed"))
+        })
+        .collect();
+    seeds.sort();
+    seeds
+}
+
+/// One small change.
+fn change(input: &mut Vec<u8>, other: &[u8], random: &mut Random) {
+    let at = random.below(input.len() + 1);
+    let end = at + random.below((input.len() - at).min(24) + 1);
+    match random.below(8) {
+        0 => drop(input.drain(at..end)),
+        1 => {
+            let again = input[at..end].to_vec();
+            input.splice(at..at, again);
+        }
+        2 => {
+            let word = WORDS[random.below(WORDS.len())];
+            input.splice(at..at, word.iter().copied());
+        }
+        3 => {
+            let word = WORDS[random.below(WORDS.len())];
+            input.splice(at..end, word.iter().copied());
+        }
+        4 => input.truncate(at),
+        5 => {
+            let from = random.below(other.len() + 1);
+            let until = from + random.below((other.len() - from).min(64) + 1);
+            input.splice(at..end, other[from..until].iter().copied());
+        }
+        6 => {
+            if let Some(byte) = input.get_mut(at) {
+                *byte ^= 1 << random.below(8);
+            }
+        }
+        _ => {
+            if let Some(byte) = input.get_mut(at) {
+                *byte = random.below(256) as u8;
+            }
+        }
+    }
+    input.truncate(BYTES_MAX);
+}
