@@ -97,6 +97,8 @@ struct World {
     late: VecDeque<(usize, u64)>,
     /// what webhooks are told: how much more often somebody came than went, or anybody of a channel (`None`)
     told: BTreeMap<(String, Option<Arc<str>>), i32>,
+    /// the members of every edition of a list
+    lists: HashMap<u64, BTreeSet<Arc<str>>>,
 }
 
 /// Every other channel has members.
@@ -160,6 +162,7 @@ impl World {
             published: HashMap::new(),
             late: VecDeque::new(),
             told: BTreeMap::new(),
+            lists: HashMap::new(),
         }
     }
 
@@ -230,7 +233,9 @@ impl World {
                 let socket = socket.expect("a socket that asked");
                 let view = node.core.view(&socket.channel).expect("a subscriber");
                 let since = view.sequence;
-                let members = view.members.keys().cloned().collect();
+                let members: BTreeSet<Arc<str>> = view.members.keys().cloned().collect();
+                let list = self.lists.entry(view.edition);
+                assert_eq!(*list.or_insert_with(|| members.clone()), members);
                 socket.seen = Some(Seen {
                     since,
                     members,
