@@ -242,7 +242,12 @@ impl Socket {
         }
     }
 
-    /// The same with room for many frames.
+    /// Reads whatever comes until the server is gone: who doesn't read is cut off in the end.
+    pub fn read_on(mut self) {
+        thread::spawn(move || while self.try_next().is_ok() {});
+    }
+
+    /// With room for many frames at a time.
     pub fn with_room(self) -> Socket {
         let stream = self.stream.into_inner();
         Socket {
