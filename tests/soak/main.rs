@@ -32,7 +32,7 @@ const SHORT_S: u64 = 6;
 
 /// The first wave warms up: pools, tables and the allocator's arenas grow to what this traffic needs.
 ///
-/// Memory may grow by 3 MiB over that. Waves differ by chance, and five of them grew by 0.4 MiB on two cores. A minute opens some
+/// Memory may grow by 3 MiB over that. Waves differ by chance: ten of them grew by 0.7 MiB on two cores, the last three by nothing. A minute opens some
 /// 7,000 connections, whose sessions and links have about 1 KiB each, and publishes some 35,000 events: forgetting one connection
 /// in two, or 100 bytes of each event, is more than 3 MiB after a minute, a tenth of that after ten.
 const RESIDENT_GROWTH_BYTES_MAX: u64 = 3 << 20;
