@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::TARGETS;
+use super::{TARGETS, Target};
 
 /// Changed inputs for each target. `RESOUND_FUZZ_RUNS` sets another number, for longer runs without libFuzzer.
 const RUNS: u64 = 10_000;
@@ -86,11 +86,11 @@ fn every_target_has_seeds_and_a_file_in_fuzz() {
 
 #[test]
 fn seeds_pass() {
-    for (name, target) in TARGETS {
-        for (file, seed) in seeds(name) {
-            run(name, target, &seed, &file);
-        }
-    }
+    each_target(|target, seeds| {
+        let failed = |(_, seed): &&(String, Vec<u8>)| fails(target, seed);
+        let (file, seed) = seeds.iter().find(failed)?;
+        Some((file.clone(), seed.clone()))
+    });
 }
 
 #[test]
@@ -99,9 +99,8 @@ fn what_comes_of_seeds_by_small_changes_passes() {
     let runs = runs.map_or(RUNS, |runs| {
         runs.parse().expect("RESOUND_FUZZ_RUNS is a number")
     });
-    for (name, target) in TARGETS {
-        let seeds = seeds(name);
-        for number in 0..runs {
+    each_target(|target, seeds| {
+        (0..runs).find_map(|number| {
             let mut random = Random(number);
             let (file, seed) = &seeds[random.below(seeds.len())];
             let mut input = seed.clone();
@@ -109,20 +108,26 @@ fn what_comes_of_seeds_by_small_changes_passes() {
                 let (_, other) = &seeds[random.below(seeds.len())];
                 change(&mut input, other, &mut random);
             }
-            run(name, target, &input, &format!("{file}, change {number}"));
-        }
-    }
+            fails(target, &input).then(|| (format!("{file}, change {number}"), input))
+        })
+    });
 }
 
-/// Runs a target; a panic names the input in a form that can become a seed.
-fn run(name: &str, target: super::Target, input: &[u8], origin: &str) {
-    let ended = std::panic::catch_unwind(|| target(input));
-    assert!(
-        ended.is_ok(),
-        "{name} fails on {origin}: {:?} (hex {})",
-        String::from_utf8_lossy(input),
-        hex::encode(input)
-    );
+/// Runs every target, also when one fails; names each input in a form that can become a seed.
+fn each_target(first_failure: impl Fn(Target, &[(String, Vec<u8>)]) -> Option<(String, Vec<u8>)>) {
+    let failures: Vec<String> = TARGETS
+        .into_iter()
+        .filter_map(|(name, target)| {
+            let (origin, input) = first_failure(target, &seeds(name))?;
+            let (text, hex) = (String::from_utf8_lossy(&input), hex::encode(&input));
+            Some(format!("{name} fails on {origin}: {text:?} (hex {hex})"))
+        })
+        .collect();
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+fn fails(target: Target, input: &[u8]) -> bool {
+    std::panic::catch_unwind(|| target(input)).is_err()
 }
 
 /// The seeds of a target with their names, in the order of these.
