@@ -1,6 +1,12 @@
 //! Does what the [`Core`] says: talks to Redis, and gives to the [`Node`] what is for somebody. One task, on a thread of its own, owns
 //! all of it.
 
+mod link;
+mod liveness;
+mod news;
+mod node;
+mod topics;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     future::Future,
@@ -11,44 +17,33 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use redis::{Pipeline, RedisResult, Value};
+use redis::{RedisResult, Value};
 use tokio::{
     sync::{mpsc, oneshot},
     time::MissedTickBehavior,
 };
 
 use super::{
-    calls::{self, Caller, news_name},
-    channel::{What, happenings},
+    calls,
     connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
-    core::{Ask, Call, Core, Happening, Held, Input, Output, Ticket},
+    core::{Ask, Call, Core, Input, Output, Ticket},
     held::{News, Waiting},
     keys::{ChannelKeys, Keys},
     messages,
     nodes::{self, Swept},
     queries::{self, Found, Query},
-    rules::Rules,
     scripts::{History, Scripts},
-    wire,
 };
-use crate::{
-    directory::COUNT_PAUSE,
-    hub::inbox::{ChannelKey, WorkerId},
-    protocol::channel::ChannelName,
-};
+use crate::{directory::COUNT_PAUSE, hub::inbox::ChannelKey, protocol::channel::ChannelName};
+
+pub use node::{Node, Rulebook};
+use topics::is_registration;
 
 /// Asks and messages that are taken before anything else gets its turn.
 const TURN_MAX: usize = 256;
 
 /// How often is looked for what is due, and for connections that came or went.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Channels that are registered at the same time after Redis was away. With what it remembers of each (256 KiB at most, see
-/// `register.lua`) that is half of what it lets wait for a connection by default before it cuts it.
-const REGISTRATIONS_MAX: usize = 64;
-
-/// Topics that are subscribed to in one batch.
-const TOPICS_MAX: usize = 1_000;
 
 /// While a worker can't keep up, its messages wait this long before they are tried again.
 const CONGESTION_PAUSE: Duration = Duration::from_millis(2);
@@ -75,57 +70,6 @@ pub struct ClusterSettings {
     /// between two attempts to connect
     pub retry: Duration,
 }
-
-/// Whom a node serves: what the [`Core`] says is for somebody is given to it.
-pub trait Node: Send + 'static {
-    /// Who waits for the answer to an ask.
-    type Waiter: Send;
-
-    /// To the subscribers on these workers that joined before `position`.
-    fn tell(&mut self, channel: &ChannelKey, workers: &[WorkerId], position: u64, what: &What);
-    /// What is told from the sequence of the channel's view on is for the joiner, who joined at the sequence `joined` or later.
-    fn joined(&mut self, waiter: Self::Waiter, core: &Core, joined: u64);
-    /// the channel has as many members as it may
-    fn full(&mut self, waiter: Self::Waiter);
-    /// whether one more channel is more than this node may have
-    fn has_no_room_for(&self, channel: &ChannelKey) -> bool;
-    fn has_no_room(&mut self, waiter: Self::Waiter);
-    fn looked(&mut self, waiter: Self::Waiter, core: &Core);
-    fn published(&mut self, waiter: Self::Waiter);
-    /// the channel has its first subscriber on this node, or its last one has gone
-    fn opened(&mut self, channel: &ChannelKey, is_open: bool);
-    /// something that this node alone tells
-    fn happened(&mut self, channel: &ChannelKey, happening: &Happening);
-    /// channels in whose cache nothing was for somebody, and how often that may be told
-    fn missed_cache(&mut self) -> Vec<(ChannelKey, Duration)>;
-    fn tell_cache_miss(&mut self, channel: &ChannelKey);
-    /// events of other nodes that did not come
-    fn missed(&mut self, events: u64);
-    fn skipped(&mut self, topic: &str, why: wire::Unreadable);
-    /// Redis is there, or away: also at every attempt that fails
-    fn link(&mut self, is_up: bool);
-    fn named(&mut self, name: &str, is_renamed: bool);
-    fn alive(&mut self, nodes: usize);
-    fn backlog(&mut self, events: usize, bytes: usize, dropped: u64);
-    /// how long Redis took for a batch
-    fn took(&mut self, time: Duration);
-    /// whether a worker has more to do than it can
-    fn is_congested(&self) -> bool;
-    /// what the node says of itself, as JSON
-    fn load(&self) -> String;
-    /// open connections, by app
-    fn connections(&self) -> Vec<(Arc<str>, usize)>;
-    /// connections on other nodes of the apps whose quota counts them
-    fn apps_with_quota(&self) -> Vec<Arc<str>>;
-    fn connections_elsewhere(&mut self, counts: HashMap<String, usize>);
-    /// the app's place in this process, if it has it
-    fn app(&self, app_id: &str) -> Option<u32>;
-    /// what else is to be done when somebody comes to a channel of the app or goes
-    fn rulebook(&self) -> Arc<Rulebook>;
-}
-
-/// By app id and channel.
-pub type Rulebook = dyn Fn(&str, &ChannelName) -> Rules + Send + Sync;
 
 /// What is asked of the driver. The ask's ticket is the driver's to give.
 #[derive(Debug)]
@@ -500,60 +444,6 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// Nothing is known of what was on its way: goes on alone, and tries to connect again.
-    fn lost(&mut self, why: &str) {
-        tracing::warn!("Redis is away, this node goes on alone: {why}");
-        self.take_last_pushes();
-        self.forget_work();
-        self.connection = None;
-        self.pushes = None;
-        self.is_up = false;
-        self.node.link(false);
-        self.input(Input::Down);
-        self.backoff.stood(self.connected.elapsed());
-        self.connect_later();
-    }
-
-    fn connect_later(&mut self) {
-        let wait = self.backoff.wait(rand::random());
-        self.connect(wait);
-    }
-
-    /// What came before the end: answers to our own events may have been taken already, of which this is all that is told here.
-    fn take_last_pushes(&mut self) {
-        let Some(mut pushes) = self.pushes.take() else {
-            return;
-        };
-        while let Ok(Push::Message { topic, text }) = pushes.try_recv() {
-            self.take_message(&topic, &text);
-        }
-    }
-
-    /// Whatever is on its way is no longer of interest.
-    fn forget_work(&mut self) {
-        self.generation += 1;
-        self.work = FuturesUnordered::new();
-        self.topics.clear();
-        self.is_changing_topics = false;
-        self.registering = 0;
-        self.registrations.clear();
-        self.is_beating = false;
-        self.is_noting = false;
-        self.noted.clear();
-        self.sweeping.clear();
-    }
-
-    fn connect(&mut self, delay: Duration) {
-        let (sender, pushes) = self.inbound.queue();
-        let (settings, scripts) = (self.settings.clone(), self.scripts.clone());
-        self.begin(async move {
-            tokio::time::sleep(delay).await;
-            let connection =
-                Connection::open(&settings.servers, settings.patience, sender, &scripts).await;
-            Done::Connected(connection, pushes)
-        });
-    }
-
     fn begin(&mut self, work: impl Future<Output = Done> + Send + 'static) {
         let generation = self.generation;
         self.work
@@ -627,56 +517,6 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// Tells what happened, at once or when it has waited for its contrary.
-    fn happened(&mut self, channel: ChannelKey, app_id: &Arc<str>, happening: Happening) {
-        let (user_id, held) = match &happening {
-            Happening::Vacated(held) => (None, *held),
-            Happening::MemberRemoved { user_id, held } => (Some(user_id.clone()), *held),
-            Happening::Occupied { is_return: true }
-            | Happening::MemberAdded {
-                is_return: true, ..
-            } => return,
-            Happening::Occupied { .. } | Happening::MemberAdded { .. } | Happening::Count(_) => {
-                (None, None)
-            }
-        };
-        match held {
-            Some(held) => {
-                let news = News {
-                    channel,
-                    app_id: app_id.clone(),
-                    user_id,
-                    held,
-                    generation: self.generation,
-                };
-                let max = match self.stopping {
-                    Some(_) => 0,
-                    None => self.settings.held_max,
-                };
-                self.held.add(news, Instant::now(), max);
-            }
-            None => self.tell(&channel, app_id, &happening),
-        }
-    }
-
-    fn tell(&mut self, channel: &ChannelKey, app_id: &Arc<str>, happening: &Happening) {
-        let is_online = match happening {
-            Happening::Occupied { .. } => Some(true),
-            Happening::Vacated(_) => Some(false),
-            _ => None,
-        };
-        if let (Some(is_online), Some(user_id)) = (is_online, channel.name.user_id())
-            && (self.node.rulebook())(app_id, &channel.name).is_watched
-        {
-            let watchers = ChannelKey {
-                app: channel.app,
-                name: ChannelName::watchers_of(user_id),
-            };
-            self.ask(watchers, app_id.clone(), Ask::Online(is_online), None);
-        }
-        self.node.happened(channel, happening);
-    }
-
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
         while self.is_up
@@ -705,343 +545,6 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// Asks whether whoever left has come back in the meantime, perhaps to another node.
-    fn claim(&mut self, news: News) {
-        let Some(mut connection) = self.connection.clone() else {
-            return;
-        };
-        let names = self.keys.channel(&news.app_id, &news.channel.name);
-        let name = news_name(self.core.origin(), news.held.number);
-        let scripts = self.scripts.clone();
-        let generation = self.generation;
-        self.claims.push(Box::pin(async move {
-            let mut pipe = Pipeline::new();
-            scripts.claim(&mut pipe, &names, &news.field(), &name);
-            let claim = nodes::one::<i64>(&mut connection, &mut pipe).await;
-            (generation, news, claim)
-        }));
-    }
-
-    fn take_claimed(&mut self, (generation, news, claim): Claimed) {
-        let is_to_be_told = match claim {
-            Ok(1) => true,
-            Ok(0) => false,
-            // Redis has lost what it knew of it
-            Ok(_) => news.generation != self.generation,
-            Err(error) => {
-                self.held.again(news);
-                if generation == self.generation {
-                    self.lost(&error.to_string());
-                }
-                return;
-            }
-        };
-        if !is_to_be_told {
-            return;
-        }
-        let happening = match news.user_id {
-            None => Happening::Vacated(None),
-            Some(user_id) => Happening::MemberRemoved {
-                user_id,
-                held: None,
-            },
-        };
-        self.tell(&news.channel, &news.app_id, &happening);
-    }
-
-    /// Has one node of the cluster tell a cache miss, now and then.
-    fn ask_for_cache_miss(&mut self, channel: ChannelKey, interval: Duration) {
-        let (Some(mut connection), Some(names)) =
-            (self.connection.clone(), self.names.get(&channel))
-        else {
-            return self.node.tell_cache_miss(&channel);
-        };
-        if interval.is_zero() {
-            return self.node.tell_cache_miss(&channel);
-        }
-        let key = names.keys.missed.clone();
-        self.begin(async move {
-            let mut pipe = Pipeline::new();
-            let milliseconds = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-            pipe.cmd("SET")
-                .arg(key)
-                .arg(1)
-                .arg("NX")
-                .arg("PX")
-                .arg(milliseconds);
-            let set = nodes::one::<Option<String>>(&mut connection, &mut pipe).await;
-            Done::CacheMiss(channel, set.map(|set| set.is_some()))
-        });
-    }
-
-    fn change_topic(&mut self, channel: ChannelKey, listens: bool) {
-        if let Some(names) = self.names.get(&channel).cloned() {
-            self.topics.push_back(Topic {
-                channel,
-                names,
-                listens,
-            });
-        }
-    }
-
-    /// Registrations wait for their turn.
-    fn call(&mut self, channel: ChannelKey, calls: Vec<Call>) {
-        if is_registration(&calls) {
-            if self.registering >= REGISTRATIONS_MAX {
-                return self.registrations.push_back((channel, calls));
-            }
-            self.registering += 1;
-        }
-        self.call_now(channel, calls);
-    }
-
-    fn registered(&mut self) {
-        self.registering = self.registering.saturating_sub(1);
-        if let Some((channel, calls)) = self.registrations.pop_front() {
-            self.call(channel, calls);
-        }
-    }
-
-    fn call_now(&mut self, channel: ChannelKey, calls: Vec<Call>) {
-        let (Some(mut connection), Some(names)) =
-            (self.connection.clone(), self.names.get(&channel))
-        else {
-            return;
-        };
-        let mut pipe = Pipeline::new();
-        let caller = Caller {
-            node: &self.name,
-            origin: self.core.origin(),
-        };
-        for call in &calls {
-            calls::add(&self.scripts, &mut pipe, &names.keys, caller, call);
-        }
-        self.begin(async move {
-            let begun = Instant::now();
-            let answers = connection.call(&mut pipe).await;
-            Done::Called(channel, calls, answers, begun)
-        });
-    }
-
-    /// One batch of changes after the other: who begins to listen again must not be taken for one who stops.
-    fn change_topics(&mut self) {
-        if self.is_changing_topics || self.topics.is_empty() {
-            return;
-        }
-        let Some(mut connection) = self.connection.clone() else {
-            return;
-        };
-        let Some(listens) = self.topics.front().map(|topic| topic.listens) else {
-            return;
-        };
-        let alike = self.topics.iter().take_while(|t| t.listens == listens);
-        let count = alike.take(TOPICS_MAX).count();
-        let changes: Vec<Topic> = self.topics.drain(..count).collect();
-        self.is_changing_topics = true;
-        let (keys, name) = (self.keys.clone(), self.name.clone());
-        self.begin(async move {
-            let topics: Vec<nodes::Topic<'_>> = changes
-                .iter()
-                .map(|change| nodes::Topic {
-                    app_id: &change.names.app_id,
-                    channel: &change.channel.name,
-                    topic: &change.names.keys.topic,
-                })
-                .collect();
-            let changed = match listens {
-                true => nodes::listen(&mut connection, &keys, &name, &topics).await,
-                false => nodes::stop_listening(&mut connection, &keys, &name, &topics).await,
-            };
-            let listening = changes.into_iter().filter(|change| change.listens);
-            let listening = listening.map(|change| change.channel).collect();
-            Done::Topics(changed.map(|()| listening))
-        });
-    }
-
-    fn beat(&mut self) {
-        let Some(mut connection) = self.connection.clone() else {
-            return;
-        };
-        if mem::replace(&mut self.is_beating, true) {
-            return;
-        }
-        let (keys, name) = (self.keys.clone(), self.name.clone());
-        let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
-        let load = self.node.load();
-        let sweeps = Instant::now() >= self.sweeps_from;
-        self.begin(async move {
-            let beat = nodes::beat(
-                &mut connection,
-                &keys,
-                &name,
-                heartbeat,
-                is_first,
-                &load,
-                sweeps,
-            );
-            Done::Beat(beat.await)
-        });
-        self.ask_for_connections_elsewhere();
-    }
-
-    fn take_beat(&mut self, beat: nodes::Beat) {
-        self.is_beating = false;
-        self.has_beaten = true;
-        self.last_beat = Some(Instant::now());
-        if beat.was_forgotten {
-            return self.rename();
-        }
-        self.node.alive(beat.alive);
-        if !self.is_up {
-            self.go_up();
-        }
-        let dead: Vec<String> = beat
-            .dead
-            .into_iter()
-            .filter(|name| self.sweeping.insert(name.clone()))
-            .collect();
-        if !dead.is_empty() {
-            tracing::warn!(
-                "other nodes have given no sign of life for three heartbeats, their subscribers are taken out: {}",
-                dead.join(", ")
-            );
-            self.sweep(dead, Vec::new());
-        }
-    }
-
-    fn go_up(&mut self) {
-        self.is_up = true;
-        self.node.link(true);
-        self.expire_backlog();
-        self.input(Input::Up);
-    }
-
-    fn expire_backlog(&mut self) {
-        if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
-            self.core.expire_backlog(oldest, &mut self.outputs);
-        }
-    }
-
-    /// The others took this node for dead, or Redis has forgotten it: what it has is registered under another name.
-    fn rename(&mut self) {
-        let before = mem::replace(&mut self.name, nodes::new_name().into());
-        tracing::warn!(
-            "this node, {before}, was taken for dead: it goes on as {}",
-            self.name
-        );
-        self.node.named(&self.name, true);
-        self.forget_work();
-        self.has_beaten = false;
-        if mem::replace(&mut self.is_up, false) {
-            self.input(Input::Down);
-        }
-        // The others have taken out what this node had, but not what it did by its old name since then.
-        let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
-        self.sweep(vec![before.to_string()], topics);
-        self.beat();
-    }
-
-    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
-    fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
-        let Some(connection) = self.connection.clone() else {
-            return;
-        };
-        let sweep = self.sweep_of(dead, topics, connection);
-        self.begin(async move { Done::Swept(sweep.await) });
-    }
-
-    fn sweep_of(
-        &self,
-        names: Vec<String>,
-        topics: Vec<String>,
-        mut connection: Connection,
-    ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
-        let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
-        let origin: Arc<str> = self.core.origin().into();
-        let apps = self.node.connections();
-        let rules = self.node.rulebook();
-        async move {
-            let apps: Vec<Arc<str>> = apps.into_iter().map(|(app_id, _)| app_id).collect();
-            let sweep = nodes::Sweep {
-                keys: &keys,
-                scripts: &scripts,
-                origin: &origin,
-                apps: &apps,
-                rules: &*rules,
-            };
-            let mut swept = Vec::new();
-            for name in names {
-                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
-            }
-            Ok(swept)
-        }
-    }
-
-    fn take_swept(&mut self, swept: &Swept) {
-        let Some(app) = self.node.app(&swept.app_id) else {
-            return;
-        };
-        let channel = ChannelKey {
-            app,
-            name: swept.channel.clone(),
-        };
-        let rules = (self.node.rulebook())(&swept.app_id, &swept.channel);
-        let app_id: Arc<str> = swept.app_id.as_str().into();
-        let held = rules.hold.map(|wait| Held {
-            number: swept.number,
-            wait,
-        });
-        for happening in happenings(&swept.registered, held) {
-            self.happened(channel.clone(), &app_id, happening);
-        }
-    }
-
-    /// Writes down how many connections there are, if the number has changed.
-    fn note_connections(&mut self) {
-        if self.is_noting || !self.has_beaten {
-            return;
-        }
-        let Some(mut connection) = self.connection.clone() else {
-            return;
-        };
-        let counts = self.node.connections();
-        let changed: Vec<(Arc<str>, usize)> = counts
-            .into_iter()
-            .filter(|(app_id, count)| self.noted.get(app_id).copied().unwrap_or(0) != *count)
-            .collect();
-        if changed.is_empty() {
-            return;
-        }
-        self.is_noting = true;
-        self.noted.extend(changed.iter().cloned());
-        let (keys, name) = (self.keys.clone(), self.name.clone());
-        self.begin(async move {
-            let noted = nodes::note_connections(&mut connection, &keys, &name, &changed);
-            Done::Noted(noted.await)
-        });
-    }
-
-    fn ask_for_connections_elsewhere(&mut self) {
-        let apps = self.node.apps_with_quota();
-        let Some(mut connection) = self.connection.clone() else {
-            return;
-        };
-        if apps.is_empty() {
-            return;
-        }
-        let (keys, name) = (self.keys.clone(), self.name.clone());
-        self.begin(async move {
-            let mut counts = HashMap::new();
-            for app_id in apps {
-                match queries::connections(&mut connection, &keys, &app_id, &name).await {
-                    Ok(count) => counts.insert(app_id.to_string(), count),
-                    Err(error) => return Done::Elsewhere(Err(error)),
-                };
-            }
-            Done::Elsewhere(Ok(counts))
-        });
-    }
-
     /// Whether everything that was asked for is done, as far as it can be.
     fn is_done(&self) -> bool {
         self.connection.is_none()
@@ -1061,10 +564,6 @@ impl<N: Node> Driver<N> {
             let _ = stopped.send(());
         }
     }
-}
-
-fn is_registration(calls: &[Call]) -> bool {
-    matches!(calls, [Call::Register { .. }])
 }
 
 async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {

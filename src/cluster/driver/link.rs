@@ -1,0 +1,67 @@
+//! The connection to Redis: made, lost, made again.
+
+use std::time::Duration;
+
+use futures_util::stream::FuturesUnordered;
+
+use super::{Done, Driver, Node};
+use crate::cluster::{
+    connection::{Connection, Push},
+    core::Input,
+};
+
+impl<N: Node> Driver<N> {
+    /// Nothing is known of what was on its way: goes on alone, and tries to connect again.
+    pub(super) fn lost(&mut self, why: &str) {
+        tracing::warn!("Redis is away, this node goes on alone: {why}");
+        self.take_last_pushes();
+        self.forget_work();
+        self.connection = None;
+        self.pushes = None;
+        self.is_up = false;
+        self.node.link(false);
+        self.input(Input::Down);
+        self.backoff.stood(self.connected.elapsed());
+        self.connect_later();
+    }
+
+    pub(super) fn connect_later(&mut self) {
+        let wait = self.backoff.wait(rand::random());
+        self.connect(wait);
+    }
+
+    /// What came before the end: answers to our own events may have been taken already, of which this is all that is told here.
+    pub(super) fn take_last_pushes(&mut self) {
+        let Some(mut pushes) = self.pushes.take() else {
+            return;
+        };
+        while let Ok(Push::Message { topic, text }) = pushes.try_recv() {
+            self.take_message(&topic, &text);
+        }
+    }
+
+    /// Whatever is on its way is no longer of interest.
+    pub(super) fn forget_work(&mut self) {
+        self.generation += 1;
+        self.work = FuturesUnordered::new();
+        self.topics.clear();
+        self.is_changing_topics = false;
+        self.registering = 0;
+        self.registrations.clear();
+        self.is_beating = false;
+        self.is_noting = false;
+        self.noted.clear();
+        self.sweeping.clear();
+    }
+
+    pub(super) fn connect(&mut self, delay: Duration) {
+        let (sender, pushes) = self.inbound.queue();
+        let (settings, scripts) = (self.settings.clone(), self.scripts.clone());
+        self.begin(async move {
+            tokio::time::sleep(delay).await;
+            let connection =
+                Connection::open(&settings.servers, settings.patience, sender, &scripts).await;
+            Done::Connected(connection, pushes)
+        });
+    }
+}

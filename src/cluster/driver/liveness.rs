@@ -1,0 +1,203 @@
+//! Signs of life: this node's own, what follows from those of others that are missing, and how many connections there are.
+
+use std::{collections::HashMap, future::Future, mem, sync::Arc, time::Instant};
+
+use redis::RedisResult;
+
+use super::{Done, Driver, Node};
+use crate::{
+    cluster::{
+        channel::happenings,
+        connection::Connection,
+        core::{Held, Input},
+        nodes::{self, Swept},
+        queries,
+    },
+    hub::inbox::ChannelKey,
+};
+
+impl<N: Node> Driver<N> {
+    pub(super) fn beat(&mut self) {
+        let Some(mut connection) = self.connection.clone() else {
+            return;
+        };
+        if mem::replace(&mut self.is_beating, true) {
+            return;
+        }
+        let (keys, name) = (self.keys.clone(), self.name.clone());
+        let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
+        let load = self.node.load();
+        let sweeps = Instant::now() >= self.sweeps_from;
+        self.begin(async move {
+            let beat = nodes::beat(
+                &mut connection,
+                &keys,
+                &name,
+                heartbeat,
+                is_first,
+                &load,
+                sweeps,
+            );
+            Done::Beat(beat.await)
+        });
+        self.ask_for_connections_elsewhere();
+    }
+
+    pub(super) fn take_beat(&mut self, beat: nodes::Beat) {
+        self.is_beating = false;
+        self.has_beaten = true;
+        self.last_beat = Some(Instant::now());
+        if beat.was_forgotten {
+            return self.rename();
+        }
+        self.node.alive(beat.alive);
+        if !self.is_up {
+            self.go_up();
+        }
+        let dead: Vec<String> = beat
+            .dead
+            .into_iter()
+            .filter(|name| self.sweeping.insert(name.clone()))
+            .collect();
+        if !dead.is_empty() {
+            tracing::warn!(
+                "other nodes have given no sign of life for three heartbeats, their subscribers are taken out: {}",
+                dead.join(", ")
+            );
+            self.sweep(dead, Vec::new());
+        }
+    }
+
+    pub(super) fn go_up(&mut self) {
+        self.is_up = true;
+        self.node.link(true);
+        self.expire_backlog();
+        self.input(Input::Up);
+    }
+
+    pub(super) fn expire_backlog(&mut self) {
+        if let Some(oldest) = Instant::now().checked_sub(self.settings.backlog_age_max) {
+            self.core.expire_backlog(oldest, &mut self.outputs);
+        }
+    }
+
+    /// The others took this node for dead, or Redis has forgotten it: what it has is registered under another name.
+    pub(super) fn rename(&mut self) {
+        let before = mem::replace(&mut self.name, nodes::new_name().into());
+        tracing::warn!(
+            "this node, {before}, was taken for dead: it goes on as {}",
+            self.name
+        );
+        self.node.named(&self.name, true);
+        self.forget_work();
+        self.has_beaten = false;
+        if mem::replace(&mut self.is_up, false) {
+            self.input(Input::Down);
+        }
+        // The others have taken out what this node had, but not what it did by its old name since then.
+        let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
+        self.sweep(vec![before.to_string()], topics);
+        self.beat();
+    }
+
+    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
+    pub(super) fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
+        let Some(connection) = self.connection.clone() else {
+            return;
+        };
+        let sweep = self.sweep_of(dead, topics, connection);
+        self.begin(async move { Done::Swept(sweep.await) });
+    }
+
+    pub(super) fn sweep_of(
+        &self,
+        names: Vec<String>,
+        topics: Vec<String>,
+        mut connection: Connection,
+    ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
+        let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
+        let origin: Arc<str> = self.core.origin().into();
+        let apps = self.node.connections();
+        let rules = self.node.rulebook();
+        async move {
+            let apps: Vec<Arc<str>> = apps.into_iter().map(|(app_id, _)| app_id).collect();
+            let sweep = nodes::Sweep {
+                keys: &keys,
+                scripts: &scripts,
+                origin: &origin,
+                apps: &apps,
+                rules: &*rules,
+            };
+            let mut swept = Vec::new();
+            for name in names {
+                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
+            }
+            Ok(swept)
+        }
+    }
+
+    pub(super) fn take_swept(&mut self, swept: &Swept) {
+        let Some(app) = self.node.app(&swept.app_id) else {
+            return;
+        };
+        let channel = ChannelKey {
+            app,
+            name: swept.channel.clone(),
+        };
+        let rules = (self.node.rulebook())(&swept.app_id, &swept.channel);
+        let app_id: Arc<str> = swept.app_id.as_str().into();
+        let held = rules.hold.map(|wait| Held {
+            number: swept.number,
+            wait,
+        });
+        for happening in happenings(&swept.registered, held) {
+            self.happened(channel.clone(), &app_id, happening);
+        }
+    }
+
+    /// Writes down how many connections there are, if the number has changed.
+    pub(super) fn note_connections(&mut self) {
+        if self.is_noting || !self.has_beaten {
+            return;
+        }
+        let Some(mut connection) = self.connection.clone() else {
+            return;
+        };
+        let counts = self.node.connections();
+        let changed: Vec<(Arc<str>, usize)> = counts
+            .into_iter()
+            .filter(|(app_id, count)| self.noted.get(app_id).copied().unwrap_or(0) != *count)
+            .collect();
+        if changed.is_empty() {
+            return;
+        }
+        self.is_noting = true;
+        self.noted.extend(changed.iter().cloned());
+        let (keys, name) = (self.keys.clone(), self.name.clone());
+        self.begin(async move {
+            let noted = nodes::note_connections(&mut connection, &keys, &name, &changed);
+            Done::Noted(noted.await)
+        });
+    }
+
+    pub(super) fn ask_for_connections_elsewhere(&mut self) {
+        let apps = self.node.apps_with_quota();
+        let Some(mut connection) = self.connection.clone() else {
+            return;
+        };
+        if apps.is_empty() {
+            return;
+        }
+        let (keys, name) = (self.keys.clone(), self.name.clone());
+        self.begin(async move {
+            let mut counts = HashMap::new();
+            for app_id in apps {
+                match queries::connections(&mut connection, &keys, &app_id, &name).await {
+                    Ok(count) => counts.insert(app_id.to_string(), count),
+                    Err(error) => return Done::Elsewhere(Err(error)),
+                };
+            }
+            Done::Elsewhere(Ok(counts))
+        });
+    }
+}

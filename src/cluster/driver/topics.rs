@@ -1,0 +1,112 @@
+//! What is put to Redis: which topics are listened to, and the core's calls. Registrations after an outage take turns.
+
+use std::time::Instant;
+
+use redis::Pipeline;
+
+use super::{Done, Driver, Node, Topic};
+use crate::{
+    cluster::{
+        calls::{self, Caller},
+        core::Call,
+        nodes,
+    },
+    hub::inbox::ChannelKey,
+};
+
+/// Channels that are registered at the same time after Redis was away. With what it remembers of each (256 KiB at most, see
+/// `register.lua`) that is half of what it lets wait for a connection by default before it cuts it.
+const REGISTRATIONS_MAX: usize = 64;
+
+/// Topics that are subscribed to in one batch.
+const TOPICS_MAX: usize = 1_000;
+
+impl<N: Node> Driver<N> {
+    pub(super) fn change_topic(&mut self, channel: ChannelKey, listens: bool) {
+        if let Some(names) = self.names.get(&channel).cloned() {
+            self.topics.push_back(Topic {
+                channel,
+                names,
+                listens,
+            });
+        }
+    }
+
+    /// Registrations wait for their turn.
+    pub(super) fn call(&mut self, channel: ChannelKey, calls: Vec<Call>) {
+        if is_registration(&calls) {
+            if self.registering >= REGISTRATIONS_MAX {
+                return self.registrations.push_back((channel, calls));
+            }
+            self.registering += 1;
+        }
+        self.call_now(channel, calls);
+    }
+
+    pub(super) fn registered(&mut self) {
+        self.registering = self.registering.saturating_sub(1);
+        if let Some((channel, calls)) = self.registrations.pop_front() {
+            self.call(channel, calls);
+        }
+    }
+
+    pub(super) fn call_now(&mut self, channel: ChannelKey, calls: Vec<Call>) {
+        let (Some(mut connection), Some(names)) =
+            (self.connection.clone(), self.names.get(&channel))
+        else {
+            return;
+        };
+        let mut pipe = Pipeline::new();
+        let caller = Caller {
+            node: &self.name,
+            origin: self.core.origin(),
+        };
+        for call in &calls {
+            calls::add(&self.scripts, &mut pipe, &names.keys, caller, call);
+        }
+        self.begin(async move {
+            let begun = Instant::now();
+            let answers = connection.call(&mut pipe).await;
+            Done::Called(channel, calls, answers, begun)
+        });
+    }
+
+    /// One batch of changes after the other: who begins to listen again must not be taken for one who stops.
+    pub(super) fn change_topics(&mut self) {
+        if self.is_changing_topics || self.topics.is_empty() {
+            return;
+        }
+        let Some(mut connection) = self.connection.clone() else {
+            return;
+        };
+        let Some(listens) = self.topics.front().map(|topic| topic.listens) else {
+            return;
+        };
+        let alike = self.topics.iter().take_while(|t| t.listens == listens);
+        let count = alike.take(TOPICS_MAX).count();
+        let changes: Vec<Topic> = self.topics.drain(..count).collect();
+        self.is_changing_topics = true;
+        let (keys, name) = (self.keys.clone(), self.name.clone());
+        self.begin(async move {
+            let topics: Vec<nodes::Topic<'_>> = changes
+                .iter()
+                .map(|change| nodes::Topic {
+                    app_id: &change.names.app_id,
+                    channel: &change.channel.name,
+                    topic: &change.names.keys.topic,
+                })
+                .collect();
+            let changed = match listens {
+                true => nodes::listen(&mut connection, &keys, &name, &topics).await,
+                false => nodes::stop_listening(&mut connection, &keys, &name, &topics).await,
+            };
+            let listening = changes.into_iter().filter(|change| change.listens);
+            let listening = listening.map(|change| change.channel).collect();
+            Done::Topics(changed.map(|()| listening))
+        });
+    }
+}
+
+pub(super) fn is_registration(calls: &[Call]) -> bool {
+    matches!(calls, [Call::Register { .. }])
+}
