@@ -3,6 +3,7 @@
 
 mod cluster;
 mod export;
+mod page;
 mod routes;
 mod soketi;
 mod stream;

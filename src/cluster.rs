@@ -32,6 +32,7 @@ mod settings;
 #[cfg(test)]
 mod simulation;
 mod status;
+mod terms;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wire;

@@ -445,7 +445,7 @@ fn server_settings(
             workers => workers,
         },
         connections_max: (connections_max > 0).then_some(connections_max),
-        request_bytes_max: section.usize("request_bytes_max", 1_024..=apps::BYTES_MAX)?,
+        request_bytes_max: section.usize("request_bytes_max", 1_024..=section::BYTES_MAX)?,
         handshake_timeout: section.seconds("handshake_timeout_s", 1..=600)?,
         keep_alive: section.seconds("keep_alive_s", 1..=86_400)?,
         drain,
@@ -522,7 +522,7 @@ fn trusted_proxies(section: &Section<'_>) -> Result<Vec<ipnet::IpNet>, ConfigErr
 
 fn socket_settings(section: &Section<'_>) -> Result<SocketSettings, ConfigError> {
     Ok(SocketSettings {
-        outbox_bytes_max: section.usize("outbox_bytes_max", 16_384..=apps::BYTES_MAX)?,
+        outbox_bytes_max: section.usize("outbox_bytes_max", 16_384..=section::BYTES_MAX)?,
         write_timeout: section.seconds("write_timeout_s", 1..=3_600)?,
         close_timeout: section.seconds("close_timeout_s", 1..=600)?,
     })
@@ -552,7 +552,7 @@ fn webhook_settings(section: &Section<'_>) -> Result<WebhookSettings, ConfigErro
         batch_events_max: section.usize("batch_events_max", 1..=100_000)?,
         requests_max: section.usize("requests_max", 1..=256)?,
         queue_events_max: section.usize("queue_events_max", 16..=100_000_000)?,
-        queue_bytes_max: section.usize("queue_bytes_max", 65_536..=apps::BYTES_MAX)?,
+        queue_bytes_max: section.usize("queue_bytes_max", 65_536..=section::BYTES_MAX)?,
         connect_timeout: section.milliseconds("connect_timeout_ms", 10..=600_000)?,
         timeout: section.milliseconds("timeout_ms", 10..=600_000)?,
         retry_delay: section.milliseconds("retry_delay_ms", 1..=3_600_000)?,

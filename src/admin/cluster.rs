@@ -5,7 +5,7 @@ use std::{
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
-use super::export::Page;
+use super::page::Page;
 use crate::node::Node;
 
 /// See the module's documentation.

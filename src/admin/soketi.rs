@@ -4,7 +4,10 @@ use std::{fmt, sync::Arc};
 
 use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
-use super::export::{OfApp, Page, process_metrics};
+use super::{
+    export::{OfApp, process_metrics},
+    page::Page,
+};
 use crate::{metrics::AppMetrics, node::Node};
 
 /// See the module's documentation.

@@ -1,5 +1,6 @@
 //! Many sockets on a few threads, each with a poll of its own: opened, counted, dropped and opened again as a scenario says. What
 //! one socket does is `socket`'s matter, what a thread does is `worker`'s, what sockets send by themselves is `sender`'s and `churn`'s.
+mod attention;
 mod churn;
 mod sender;
 mod socket;

@@ -5,13 +5,10 @@ use std::time::Duration;
 use redis::{Pipeline, RedisResult, Value};
 
 use super::{
-    channel::member_text,
-    core::{Answer, Body, Call, Event},
     keys::ChannelKeys,
     rules::Rules,
-    scripts::{
-        At, Holding, Joined, Left, Member, News, Publication, Published, Registered, Scripts,
-    },
+    scripts::{At, Holding, Member, News, Publication, Scripts},
+    terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, member_text},
     wire,
 };
 use crate::protocol::presence::Member as ChannelMember;

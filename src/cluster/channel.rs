@@ -9,9 +9,11 @@ use std::{
 };
 
 use super::{
-    core::{Answer, Ask, Call, Event, Happening, Held, Kept, Message, Output, View, Wanted},
     rules::Rules,
-    scripts::{Joined, Left, Registered, Telling},
+    terms::{
+        Answer, Ask, Call, Happening, Held, Joined, Kept, Left, Message, Output, Registered,
+        Telling, View, Wanted, What, parse_member,
+    },
 };
 use crate::{
     hub::inbox::{ChannelKey, WorkerId},
@@ -38,21 +40,6 @@ pub(super) enum Phase {
 pub(super) struct Told {
     pub(super) sequence: u64,
     pub(super) what: What,
-}
-
-/// What the local subscribers are to be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    Event(Arc<Event>),
-    MemberAdded(Arc<Member>),
-    /// said something else of itself (P-9): only who joins later is told
-    MemberChanged(Arc<Member>),
-    MemberRemoved(Arc<str>),
-    Count(u32),
-    /// to those who watch a user
-    Online(bool),
-    /// a number that was given to nothing
-    Nothing,
 }
 
 /// An ask that Redis is working on, or that waits for its turn.
@@ -724,15 +711,6 @@ impl Channel {
     }
 }
 
-impl What {
-    fn is_of_members(&self) -> bool {
-        matches!(
-            self,
-            What::MemberAdded(_) | What::MemberChanged(_) | What::MemberRemoved(_)
-        )
-    }
-}
-
 impl Pending {
     /// `wanted`: in the answer to a join.
     fn call(&self, wanted: Wanted) -> Call {
@@ -786,20 +764,4 @@ pub(super) fn happenings(registered: &Registered, held: Option<Held>) -> Vec<Hap
         happened.push(Happening::Vacated(held));
     }
     happened
-}
-
-/// A member as Redis keeps it: the length of the user id, the id, the user info.
-pub fn member_text(member: &Member) -> String {
-    let (id, info) = (&member.user_id, &member.user_info);
-    format!("{} {id}{info}", id.len())
-}
-
-/// The reverse of [`member_text`].
-pub fn parse_member(text: &str) -> Option<Arc<Member>> {
-    let (length, rest) = text.split_once(' ')?;
-    let (id, info) = rest.split_at_checked(length.parse().ok()?)?;
-    Some(Arc::new(Member {
-        user_id: id.into(),
-        user_info: info.into(),
-    }))
 }

@@ -67,7 +67,7 @@ impl Connection {
                 Connection::Cluster(Masters::open(seeds, patience, &pushes).await?)
             }
         };
-        if let Err(error) = scripts.load_into(&mut connection).await {
+        if let Err(error) = connection.load(scripts).await {
             return Err(failure::failure(format!(
                 "Redis doesn't take the scripts: {error}"
             )));
@@ -78,6 +78,17 @@ impl Connection {
             Connection::One(link) => Connection::One(link.watched(watch)),
             Connection::Cluster(masters) => Connection::Cluster(masters.watched(watch)),
         })
+    }
+
+    /// Has the server keep the scripts; each server of a Redis Cluster.
+    async fn load(&mut self, scripts: &Scripts) -> RedisResult<()> {
+        for script in scripts.all() {
+            match self {
+                Connection::One(link) => script.load_async(link).await?,
+                Connection::Cluster(masters) => script.load_async(masters).await?,
+            };
+        }
+        Ok(())
     }
 
     /// Whether this is a Redis Cluster, where everything of one command must be in one slot.

@@ -26,15 +26,16 @@ use tokio::{
 use super::{
     calls,
     connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
-    core::{Ask, Call, Core, Input, Output, Ticket},
+    core::{Core, Input},
     held::{News, Waiting},
     keys::{ChannelKeys, Keys},
     messages,
     nodes::{self, Swept},
     queries::{self, Found, Query},
     scripts::{History, Scripts},
+    terms::{Ask, Call, Output, Ticket},
 };
-use crate::{directory::COUNT_PAUSE, hub::inbox::ChannelKey, protocol::channel::ChannelName};
+use crate::{directory::COUNT_PAUSE, hub::inbox::ChannelKey};
 
 pub use node::{Node, Rulebook};
 use topics::is_registration;
@@ -575,9 +576,4 @@ async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {
         },
         None => std::future::pending().await,
     }
-}
-
-/// The channel of a name that another node wrote down.
-pub(super) fn channel_name(text: &str) -> Option<ChannelName> {
-    ChannelName::parse(text, usize::MAX).ok()
 }

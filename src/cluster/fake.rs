@@ -6,11 +6,11 @@ use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use super::{
-    core::Ask,
     driver::Request,
     handle::{Asker, Cluster, Place, Reply, Waiter},
     rules::Rulebook,
     status::Status,
+    terms::Ask,
 };
 use crate::{
     config,

@@ -13,11 +13,11 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    core::{Ask, Body, Event, Ticket},
     driver::Request,
     queries::{Found, Query, Question},
     rules::{Rulebook, Rules},
     status::Status,
+    terms::{Ask, Body, Event, Ticket},
 };
 use crate::{
     apps::App,

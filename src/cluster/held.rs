@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use super::core::Held;
+use super::terms::Held;
 use crate::hub::inbox::ChannelKey;
 
 /// Somebody left, or everybody.

@@ -82,6 +82,11 @@ impl Keys {
     }
 }
 
+/// The channel of a name that another node wrote down.
+pub fn channel_name(text: &str) -> Option<ChannelName> {
+    ChannelName::parse(text, usize::MAX).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,8 +6,7 @@ use std::{
 };
 
 use super::{
-    channel::{What, parse_member},
-    core::{Body, Event, Message},
+    terms::{Body, Event, Message, What, parse_member},
     wire,
 };
 use crate::frame::Frame;

@@ -5,10 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    channel::{What, member_text},
-    core::{Answer, Call, Event, Message, Wanted},
-    scripts::{Joined, Left, Published, Registered, Telling},
+use super::terms::{
+    Answer, Call, Event, Joined, Left, Message, Published, Registered, Telling, Wanted, What,
+    member_text,
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 

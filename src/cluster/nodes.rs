@@ -10,10 +10,10 @@ use redis::{FromRedisValue, Pipeline, RedisResult, Script};
 use super::{
     calls::with_news,
     connection::Connection,
-    driver::channel_name,
-    keys::Keys,
+    keys::{Keys, channel_name},
     rules::Rules,
-    scripts::{At, Holding, Registered, Scripts},
+    scripts::{At, Holding, Scripts},
+    terms::Registered,
 };
 use crate::protocol::channel::ChannelName;
 

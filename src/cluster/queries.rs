@@ -10,8 +10,9 @@ use redis::{FromRedisValue, Pipeline, RedisResult, Value};
 
 use super::{
     connection::Connection,
-    core::{Core, View},
-    keys::Keys,
+    core::Core,
+    keys::{Keys, channel_name},
+    terms::View,
 };
 use crate::{
     directory::{Cached, Occupancy},
@@ -187,7 +188,7 @@ async fn names(
         .collect();
     // a channel has an entry for each of its nodes
     names.dedup();
-    let names = names.into_iter().filter_map(super::driver::channel_name);
+    let names = names.into_iter().filter_map(channel_name);
     Ok(names.filter(|name| !name.is_internal()).collect())
 }
 

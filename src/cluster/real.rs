@@ -12,15 +12,18 @@ use tokio::sync::mpsc;
 
 use super::{
     calls::{Caller, add, answer},
-    channel::What,
     connection::{Connection, Patience, Push, Servers},
-    core::{Answer, Ask, Body, Call, Core, Event, Happening, Ticket, Wanted},
+    core::Core,
     driver::{ClusterSettings, Driver, Node, Request, Rulebook},
     keys::{ChannelKeys, Keys},
     messages::understand,
     model::{Redis as Model, Told},
     rules::Rules,
-    scripts::{History, Joined, Left, Published, Registered, Scripts, Telling},
+    scripts::{History, Scripts},
+    terms::{
+        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Published, Registered, Telling,
+        Ticket, Wanted, What,
+    },
     testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
     wire::Unreadable,
 };

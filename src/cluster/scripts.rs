@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInvocation, Value};
 
 use super::{
-    connection::Connection,
-    core::{Kept, Message, Wanted},
     keys::ChannelKeys,
     messages,
     rules::Rules,
+    terms::{Joined, Kept, Left, Published, Registered, Telling, Wanted},
 };
 use crate::frame::Frame;
 
@@ -76,17 +75,6 @@ pub struct News<'a> {
     pub remembered_ms: u64,
 }
 
-/// Whether the new number of subscriptions was told to everybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Telling {
-    /// nobody asked for it
-    #[default]
-    No,
-    Done,
-    /// large channels are told now and then: it is to be done some seconds later
-    Later,
-}
-
 /// Who a subscription on a presence channel is.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
@@ -107,71 +95,6 @@ pub struct Holding<'a> {
     pub members: &'a [(Member<'a>, u32)],
 }
 
-/// The answer to a join.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// the channel has as many members as it may
-    Full,
-    Yes {
-        sequence: u64,
-        /// in the whole cluster
-        subscriptions: u32,
-        is_new_member: bool,
-        told: Telling,
-        /// the news that the channel was vacated are cancelled
-        is_return: bool,
-        /// the news that the member left are cancelled
-        is_members_return: bool,
-        /// the cached event, if that was asked for
-        kept: Option<Kept>,
-        /// everybody, the joiner included, if that was asked for
-        members: Vec<String>,
-        /// on the channel so far
-        events: u64,
-    },
-}
-
-/// The answer to a leave.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// `None`: the node had nothing to take away
-    pub sequence: Option<u64>,
-    pub subscriptions: u32,
-    pub has_member_left: bool,
-    pub told: Telling,
-}
-
-/// The answer to a publish.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Published {
-    /// `None`: nobody has subscribed
-    pub sequence: Option<u64>,
-    pub subscriptions: u32,
-}
-
-/// The answer to a registration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Registered {
-    /// `None`: the channel is empty
-    pub sequence: Option<u64>,
-    pub subscriptions: u32,
-    pub was_occupied: bool,
-    /// events that the node can't hear any more
-    pub missed: u64,
-    /// on the channel so far
-    pub events: u64,
-    /// messages that the node hasn't heard, the latest first
-    pub history: Vec<Message>,
-    /// user ids, in the order in which they were told; with it, whether the news that they left are cancelled
-    pub came: Vec<(String, bool)>,
-    pub went: Vec<String>,
-    pub members: Vec<String>,
-    /// the cached event
-    pub kept: Option<Kept>,
-    /// the news that the channel was vacated are cancelled
-    pub is_return: bool,
-}
-
 impl Scripts {
     pub fn new(is_cluster: bool, history: History) -> Scripts {
         Scripts {
@@ -187,9 +110,9 @@ impl Scripts {
         }
     }
 
-    /// Has the server keep the scripts, which calls of them need; each server of a Redis Cluster.
-    pub async fn load_into(&self, connection: &mut Connection) -> RedisResult<()> {
-        for script in [
+    /// All of them: calls need that the server keeps them.
+    pub fn all(&self) -> [&Script; 7] {
+        [
             &self.join,
             &self.leave,
             &self.publish,
@@ -197,13 +120,7 @@ impl Scripts {
             &self.online,
             &self.count,
             &self.claim,
-        ] {
-            match connection {
-                Connection::One(connection) => script.load_async(connection).await?,
-                Connection::Cluster(connection) => script.load_async(connection).await?,
-            };
-        }
-        Ok(())
+        ]
     }
 
     /// Answered with [`Joined`]. `members_max`: 0 = no limit.

@@ -13,12 +13,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::{
-    channel::What,
-    core::{Body, Core, Happening, View},
+    core::Core,
     driver::{ClusterSettings, Driver, Node, Rulebook as RulesOf},
     handle::{Asker, Cluster, Joining, Looking, Place, Reply, Waiter, Watching, Welcome},
     rules::{Rulebook, Rules},
     status::Status,
+    terms::{Body, Happening, View, What},
     wire,
 };
 use crate::{

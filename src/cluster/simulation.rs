@@ -11,10 +11,10 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
 use super::{
-    channel::{What, parse_member},
-    core::{Ask, Body, Call, Core, Event, Happening, Input, Message, Output, Ticket},
+    core::{Core, Input},
     model::{Holding, Redis, Told},
     rules::Rules,
+    terms::{Ask, Body, Call, Event, Happening, Message, Output, Ticket, What, parse_member},
 };
 use crate::{
     frame::Frame,

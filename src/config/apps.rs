@@ -4,7 +4,7 @@ use super::{
     error::ConfigError,
     laravel::Project,
     layers::{DEFAULT_ORIGIN, Table, hosted, shown},
-    section::Section,
+    section::{BYTES_MAX, Section},
     soketi::FromSoketi,
     variables::AppVariables,
     webhooks,
@@ -25,8 +25,6 @@ const SOKETI_ID: &str = "app-id";
 const DEVELOPMENT_KEY: &str = "app-key";
 const DEVELOPMENT_SECRET: &str = "app-secret";
 
-/// 1 GiB: no message or body is ever larger.
-pub(super) const BYTES_MAX: u64 = 1 << 30;
 const DAY_S: u32 = 86_400;
 
 /// An app as configured, before its limits are read.

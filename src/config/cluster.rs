@@ -9,7 +9,11 @@ mod url;
 pub(super) use place::{CONNECTION, Sources, elsewhere, of_laravel, prefix_of_channel};
 pub(super) use url::masked;
 
-use super::{apps::BYTES_MAX, error::ConfigError, layers::DEFAULT_ORIGIN, section::Section};
+use super::{
+    error::ConfigError,
+    layers::DEFAULT_ORIGIN,
+    section::{BYTES_MAX, Section},
+};
 use config::ValueKind;
 use std::{fmt, path::PathBuf, time::Duration};
 use url::RedisUrl;

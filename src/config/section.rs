@@ -6,6 +6,9 @@ use super::{
 use config::{Value, ValueKind};
 use std::{ops::RangeInclusive, time::Duration};
 
+/// 1 GiB: no message or body is ever larger.
+pub(super) const BYTES_MAX: u64 = 1 << 30;
+
 /// The values of a section, strongest table first.
 pub(super) struct Section<'a> {
     /// how messages name it: `server`, `app 1001` or `webhook 1 of app 1001`

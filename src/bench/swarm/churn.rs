@@ -1,6 +1,6 @@
 //! Members that join and leave a presence channel again and again, each time as another user whose id is a token: so what others
 //! are told of each joining and each leaving can be counted and timed.
-use super::{socket::Socket, worker::Attention};
+use super::{attention::Attention, socket::Socket};
 use crate::bench::{stage::Stage, token::Token};
 use serde_json::json;
 use std::{

@@ -1,5 +1,5 @@
 //! Sockets that send client events, at a pace.
-use super::{socket::Socket, worker::Attention};
+use super::{attention::Attention, socket::Socket};
 use crate::bench::{
     publisher::Pace,
     stage::{Stage, data},

@@ -30,15 +30,6 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Sockets opened in one turn, so that the others aren't put off.
 const OPENED_MAX: usize = 64;
 
-/// What needs to be looked after once work has been done.
-#[derive(Debug, Default)]
-pub struct Attention {
-    /// that have something to send
-    pub sockets: Vec<usize>,
-    /// when there is more to do
-    pub at: Option<Instant>,
-}
-
 enum Doing {
     Nothing,
     Sending(Senders),

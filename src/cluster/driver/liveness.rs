@@ -9,9 +9,10 @@ use crate::{
     cluster::{
         channel::happenings,
         connection::Connection,
-        core::{Held, Input},
+        core::Input,
         nodes::{self, Swept},
         queries,
+        terms::Held,
     },
     hub::inbox::ChannelKey,
 };

@@ -11,9 +11,9 @@ use super::{Claimed, Done, Driver, Node};
 use crate::{
     cluster::{
         calls::news_name,
-        core::{Ask, Happening},
         held::News,
         nodes,
+        terms::{Ask, Happening},
     },
     hub::inbox::ChannelKey,
     protocol::channel::ChannelName,

@@ -3,9 +3,9 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::cluster::{
-    channel::What,
-    core::{Core, Happening},
+    core::Core,
     rules::Rules,
+    terms::{Happening, What},
     wire,
 };
 use crate::{

@@ -8,8 +8,8 @@ use super::{Done, Driver, Node, Topic};
 use crate::{
     cluster::{
         calls::{self, Caller},
-        core::Call,
         nodes,
+        terms::Call,
     },
     hub::inbox::ChannelKey,
 };
