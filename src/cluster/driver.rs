@@ -401,7 +401,7 @@ impl<N: Node> Driver<N> {
                 self.beat();
             }
             Done::Connected(Err(error), _) => {
-                tracing::warn!("Redis can't be reached, trying again: {error}");
+                tracing::warn!("this node goes on alone and tries again: {error}");
                 self.node.link(false);
                 self.connect_later();
             }
