@@ -7,6 +7,7 @@ mod admin;
 mod apps;
 pub mod cluster;
 mod env_file;
+mod environment;
 mod error;
 mod explicit;
 #[cfg(any(test, fuzzing))]

@@ -3,10 +3,10 @@
 //! password goes to the server that it was written for.
 use super::is_empty;
 use crate::config::{
+    environment::Environment,
     error::ConfigError,
     layers::{DEFAULT_ORIGIN, Layer, Table},
     section::Section,
-    variables::Environment,
 };
 use config::ValueKind;
 

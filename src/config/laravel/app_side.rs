@@ -1,6 +1,6 @@
 //! Fills [`LaravelApp`]: from variables, or from a cached configuration.
 use super::{
-    super::{php::Node, variables::Environment},
+    super::{environment::Environment, php::Node},
     Browser, LaravelApp,
 };
 

@@ -3,10 +3,11 @@ use super::{
     super::{
         Overrides,
         env_file::{self, EnvFile},
+        environment::Environment,
         error::ConfigError,
         layers::{Table, read_file},
         php,
-        variables::{ENV_FILE_VARIABLE, Environment},
+        variables::ENV_FILE_VARIABLE,
     },
     LaravelApp, app_side,
     reverb_config::{self, ReverbConfig},
