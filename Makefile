@@ -11,7 +11,7 @@ help:
 	@echo 'make soak     all that clients do and should not, for 10 minutes, or MINUTES=2: nobody misses anything, nothing remains'
 	@echo 'make lint     check format, clippy and the links of the code map, warnings are errors'
 	@echo 'make fmt      format the code'
-	@echo 'make bench    measure memory, deliveries and triggers on this machine'
+	@echo 'make bench    measure this machine: up to 10 minutes; ARGS=--quick 2 minutes; ARGS="soketi=URL,pid=PID" beside others (docs/performance.md)'
 
 run:
 	cargo run --release
@@ -42,5 +42,5 @@ fmt:
 	cargo fmt
 
 bench:
-	cargo build --release
-	cargo run --release --example bench
+	cargo build --release --bin resound --example floor --example performance
+	'$(TARGET_DIR)/release/examples/performance' $(ARGS)

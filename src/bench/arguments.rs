@@ -63,6 +63,9 @@ pub struct BenchArguments {
     /// HTTP connections that post events [default: by scenario]
     #[arg(long, value_name = "N")]
     pub publishers: Option<usize>,
+    /// Post each event over a connection of its own, of triggers
+    #[arg(long)]
+    pub no_keep_alive: bool,
     /// Threads for the sockets, and for posting [default: half of the cores, at most 4]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -212,6 +215,8 @@ pub struct Task {
     pub waves: usize,
     pub in_flight: usize,
     pub publishers: usize,
+    /// an HTTP connection is used again
+    pub keep_alive: bool,
     pub threads: usize,
     pub pids: Vec<u32>,
 }
@@ -247,6 +252,7 @@ impl Task {
                 .in_flight
                 .unwrap_or(if is_storm { 1_000 } else { 100 }),
             publishers: arguments.publishers.unwrap_or(publishers),
+            keep_alive: !arguments.no_keep_alive,
             threads: arguments.threads.unwrap_or_else(threads),
             pids: arguments.pid.clone(),
         };
@@ -314,6 +320,7 @@ impl Task {
             "waves": self.waves,
             "in_flight": self.in_flight,
             "publishers": self.publishers,
+            "keep_alive": self.keep_alive,
             "threads": self.threads,
             "pids": self.pids,
         })
@@ -350,6 +357,11 @@ fn check_belonging(arguments: &BenchArguments) -> Result<(), UsageError> {
             "--publishers",
             arguments.publishers.is_some(),
             !matches!(scenario, ClientEvents | Presence),
+        ),
+        (
+            "--no-keep-alive",
+            arguments.no_keep_alive,
+            scenario == Triggers,
         ),
     ];
     for (option, is_given, has_it) in belongs {
@@ -456,6 +468,7 @@ mod tests {
         );
         check("presence --publishers 5", "--publishers means nothing");
         check("fanout --waves 2", "--waves means nothing");
+        check("rooms --no-keep-alive", "--no-keep-alive means nothing");
         check("fanout --stalled 2", "--stalled means nothing");
         check("fanout --rate 0", "above zero, or max");
         check("fanout --rate fast", "above zero, or max");

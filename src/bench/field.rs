@@ -80,7 +80,7 @@ fn ask(task: &Task, server: &Server, mut stream: TcpStream) -> Result<(), String
         sent_ns: 0,
     };
     let data = data(token, task.data_bytes);
-    let request = event_request(server, &task.app, "bench-nobody", &data, now_s());
+    let request = event_request(server, &task.app, "bench-nobody", &data, now_s(), true);
     stream.write_all(&request).map_err(broken)?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
@@ -243,6 +243,7 @@ impl<'a> Field<'a> {
             connections,
             pace: self.pace(),
             data_bytes: self.task.data_bytes,
+            keep_alive: self.task.keep_alive,
             rounds: None,
             begin,
             end: begin + Duration::from_secs(self.task.seconds),

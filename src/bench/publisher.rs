@@ -55,6 +55,8 @@ pub struct Load {
     /// of all connections together
     pub pace: Pace,
     pub data_bytes: usize,
+    /// Connections are used again, as far as the server lets them.
+    pub keep_alive: bool,
     /// Each stream gets so many events and no more.
     pub rounds: Option<u64>,
     pub begin: Instant,
@@ -358,7 +360,8 @@ impl<'a> Publisher<'a> {
         };
         one.signed_s = now_s;
         let data = data(token, self.load.data_bytes);
-        one.bytes = event_request(server, &stage.app, channel, &data, now_s);
+        let keep_alive = self.load.keep_alive;
+        one.bytes = event_request(server, &stage.app, channel, &data, now_s, keep_alive);
     }
 
     fn connect(&mut self, n: usize) -> io::Result<()> {
@@ -380,10 +383,15 @@ impl<'a> Publisher<'a> {
         };
         match one.progress() {
             Ok(Progressed::Waits) => {}
-            Ok(Progressed::Answered { status, body }) => match status {
-                200 => self.succeed(n),
-                _ => self.fail(n, &format!("status {status}: {}", body.trim()), true),
-            },
+            Ok(Progressed::Answered { status, body }) => {
+                if !self.load.keep_alive {
+                    one.stream = None;
+                }
+                match status {
+                    200 => self.succeed(n),
+                    _ => self.fail(n, &format!("status {status}: {}", body.trim()), true),
+                }
+            }
             Ok(Progressed::Closed) => self.connections[n].stream = None,
             Err(reason) => {
                 self.connections[n].stream = None;

@@ -263,13 +263,15 @@ pub fn data(token: Token, bytes: usize) -> String {
     format!(r#"{{"t":"{token}","p":"{filling}"}}"#)
 }
 
-/// A signed request that posts an event as Laravel does, its data a string.
+/// A signed request that posts an event as Laravel does, its data a string. Without `keep_alive` it asks the server to close the
+/// connection.
 pub fn event_request(
     server: &Server,
     app: &Credentials,
     channel: &str,
     data: &str,
     now_s: u64,
+    keep_alive: bool,
 ) -> Vec<u8> {
     let data = data.replace('"', "\\\"");
     let body = format!(r#"{{"name":"bench","channel":"{channel}","data":"{data}"}}"#);
@@ -285,8 +287,13 @@ pub fn event_request(
     let prefix = &server.address.prefix;
     let host = server.address.authority();
     let length = body.len();
+    let connection = if keep_alive {
+        ""
+    } else {
+        "Connection: close\r\n"
+    };
     format!(
-        "POST {prefix}{target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "POST {prefix}{target} HTTP/1.1\r\nHost: {host}\r\n{connection}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .into_bytes()
 }
@@ -344,7 +351,14 @@ mod tests {
         assert_eq!(data(token, 200).len(), 200);
         assert_eq!(data(token, DATA_FRAME_BYTES).len(), DATA_FRAME_BYTES);
         let stage = stage(1, &[0]);
-        let request = event_request(&stage.servers[0], &stage.app, "c0", &data(token, 99), 5);
+        let request = event_request(
+            &stage.servers[0],
+            &stage.app,
+            "c0",
+            &data(token, 99),
+            5,
+            true,
+        );
         assert_eq!(Token::find(&request), Some(token));
         let request = String::from_utf8(request).expect("text");
         assert!(request.starts_with("POST /ws/apps/7/events?auth_key=k&auth_timestamp=5&"));

@@ -32,7 +32,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     report.times("answer", "HTTP API's answer", answers);
     field.tell_usage(&measured, "an event", taken, report);
     field.tell_failures(&measured.published, &measured.taken, report);
-    if measured.published.connects > task.publishers as u64 * 2 {
+    if task.keep_alive && measured.published.connects > task.publishers as u64 * 2 {
         report.note(
             "the server doesn't keep connections alive: new ones are part of the figures"
                 .to_owned(),
