@@ -7,6 +7,8 @@ mod channels;
 mod connections;
 mod error;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub(crate) mod health;
 mod info;
 mod legacy;

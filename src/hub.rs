@@ -25,7 +25,7 @@ use slab::Slab;
 use self::{
     inbox::{Admission, ChannelKey, Command, Commands, Letter, Position, WorkerId},
     link::{Link, Phase},
-    ticker::{Due, Limits},
+    ticker::{Clock, Due, Limits},
 };
 use crate::{
     frame::Frame,
@@ -43,9 +43,6 @@ const APPENDS_PER_TURN: usize = 16 * 1024;
 /// Sockets flushed before the worker's other tasks get their turn: at 3 µs a write about 0.8 ms.
 const FLUSHES_PER_SLICE: usize = 256;
 
-/// Seconds between two sweeps after which missing pongs are given another chance.
-const STANDSTILL_S: u32 = 5;
-
 /// Steps in which a drain closes its sockets.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -59,9 +56,7 @@ type Subscribers = IndexMap<SocketKey, Position, FxBuildHasher>;
 pub struct Hub {
     worker: WorkerId,
     limits: Limits,
-    epoch: Instant,
-    /// seconds since `epoch`, renewed by each sweep
-    now_s: Cell<u32>,
+    clock: Cell<Clock>,
     sockets: RefCell<Slab<Rc<Link>>>,
     channels: RefCell<HashMap<ChannelKey, Subscribers>>,
     touched: RefCell<VecDeque<Rc<Link>>>,
@@ -83,8 +78,7 @@ impl Hub {
         Rc::new(Hub {
             worker,
             limits,
-            epoch: Instant::now(),
-            now_s: Cell::new(0),
+            clock: Cell::new(Clock::new(Instant::now())),
             sockets: RefCell::default(),
             channels: RefCell::default(),
             touched: RefCell::default(),
@@ -102,7 +96,7 @@ impl Hub {
 
     /// Seconds of the hub's own coarse clock (as fine as [`ticker::TICK`]).
     pub fn now_s(&self) -> u32 {
-        self.now_s.get()
+        self.clock.get().now_s()
     }
 
     pub fn add(&self, link: Rc<Link>) -> SocketKey {
@@ -194,6 +188,11 @@ impl Hub {
     #[cfg(test)]
     pub(crate) fn subscriptions(&self) -> usize {
         self.channels.borrow().values().map(Subscribers::len).sum()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.borrow().len()
     }
 
     /// Wakes the connection when the inboxes may have room again.
@@ -305,10 +304,16 @@ impl Hub {
     }
 
     /// Does what the clock asks for, for every socket.
-    fn sweep(&self) {
-        let now_s = u32::try_from(self.epoch.elapsed().as_secs()).unwrap_or(u32::MAX);
-        // A worker that stood still (a stopped process, a starved machine) has pongs waiting that it hasn't read yet.
-        let has_stood_still = now_s.saturating_sub(self.now_s.replace(now_s)) > STANDSTILL_S;
+    fn sweep(&self, now: Instant) {
+        let mut clock = self.clock.get();
+        let has_stood_still = clock.tick(now);
+        self.clock.set(clock);
+        let now_s = clock.now_s();
+        if has_stood_still {
+            // Pongs may have come that nobody has read yet, or pings never have arrived: whoever owes one is asked again.
+            let sockets = self.sockets.borrow();
+            sockets.iter().for_each(|(_, link)| link.forget_ping());
+        }
         // The list is taken first: what is due may reach back into the hub.
         let due: Vec<(Rc<Link>, Due)> = self
             .sockets
@@ -323,7 +328,6 @@ impl Hub {
                 Due::Nothing => {}
                 // The connection owns what a ping says: it is woken to send it.
                 Due::Ping => link.wake(),
-                Due::PongTimeout if has_stood_still => {}
                 Due::PongTimeout => {
                     tracing::debug!(socket_id = %link.socket_id(), "closing a socket that answers no ping");
                     link.close(CloseReason::PongTimeout);
@@ -501,6 +505,60 @@ mod tests {
             assert_eq!(end.expect("closed").expect("the end"), 0);
         };
         local.run_until(drained).await;
+    }
+
+    /// A machine that sleeps, a process that is stopped: what was due in the meantime isn't, for anybody.
+    #[test]
+    fn c20_after_a_standstill_every_peer_gets_the_time_that_it_had_left_and_a_new_ping() {
+        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let mut now = Instant::now();
+        let mut tick = |after: Duration| {
+            now += after;
+            hub.sweep(now);
+            hub.now_s()
+        };
+        let keep_alive = KeepAlive {
+            ping_interval_s: 30,
+            pong_timeout_s: 20,
+        };
+        let link = |number: u32| {
+            let (ours, theirs) = tokio::io::duplex(1);
+            let socket_id = SocketId::new(1, number);
+            let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
+            link.set_task(Waker::noop());
+            hub.add(link.clone());
+            (link, theirs)
+        };
+        let [silent, answering, stalled, closing, stranger] = [1, 2, 3, 4, 5].map(link);
+        stranger.0.require_authorization(Some(65));
+        for _ in 0..48 {
+            tick(ticker::TICK);
+        }
+        assert!(silent.0.take_ping_due() && answering.0.take_ping_due());
+        stalled.0.note_received(48);
+        stalled.0.push(&Frame::text("more than one byte"));
+        stalled.0.flush();
+        closing.0.close(CloseReason::ServerClosing);
+
+        let woken = tick(Duration::from_secs(36_000));
+        assert_eq!(woken, 49);
+        let phases = |expected: [Phase; 5]| {
+            let links = [&silent, &answering, &stalled, &closing, &stranger];
+            assert_eq!(links.map(|(link, _)| link.phase()), expected);
+        };
+        let (open, shut) = (Phase::Open, Phase::Closing);
+        phases([open, open, open, shut, open]);
+        assert!(silent.0.take_ping_due() && answering.0.take_ping_due());
+        answering.0.note_received(woken);
+        stranger.0.note_received(woken);
+
+        let mut ticks = |n| (0..n).for_each(|_| assert!(tick(ticker::TICK) > woken));
+        ticks(5);
+        phases([open, open, open, Phase::Cut, open]);
+        ticks(5);
+        phases([open, open, Phase::Cut, Phase::Cut, open]);
+        ticks(10);
+        phases([shut, open, Phase::Cut, Phase::Cut, shut]);
     }
 
     proptest! {

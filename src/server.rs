@@ -7,7 +7,7 @@ mod http;
 pub mod limits;
 mod misdialed;
 mod patience;
-mod proxy_protocol;
+pub(crate) mod proxy_protocol;
 mod reload;
 mod signals;
 pub mod systemd;

@@ -3,6 +3,8 @@
 
 mod attendance;
 pub mod connection;
+#[cfg(test)]
+mod faults;
 pub mod upgrade;
 
 use std::task::{Context, Poll};

@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 #[derive(Deserialize)]
-struct Batch<'a> {
+pub(super) struct Batch<'a> {
     #[serde(borrow, default)]
     batch: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -26,7 +26,7 @@ struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn read(json: Option<&'a str>) -> Result<Batch<'a>, ApiError> {
+    pub(super) fn read(json: Option<&'a str>) -> Result<Batch<'a>, ApiError> {
         object(json.ok_or(ApiError::Missing("batch"))?)
     }
 }
@@ -85,7 +85,7 @@ async fn answer(
 }
 
 /// All messages, or the first failure: nothing is published unless everything can be.
-fn parse<'a>(
+pub(super) fn parse<'a>(
     body: &Batch<'a>,
     limits: &AppLimits,
 ) -> Result<Vec<(Message<'a>, ChannelName)>, ApiError> {

@@ -52,7 +52,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// `json` has passed [`Signed::json`]; without a body every field may be in the query.
-    fn read(json: Option<&'a str>) -> Result<Fields<'a>, ApiError> {
+    pub(super) fn read(json: Option<&'a str>) -> Result<Fields<'a>, ApiError> {
         json.map_or_else(|| Ok(Fields::default()), object)
     }
 }
@@ -112,7 +112,7 @@ pub async fn publish(
 }
 
 /// Body and query of a trigger (the body wins), as far as they keep the rules of H-20.
-fn parse<'a>(
+pub(super) fn parse<'a>(
     fields: &Fields<'a>,
     query: &'a Query,
     limits: &AppLimits,

@@ -292,7 +292,7 @@ async fn within(
 }
 
 /// Refuses what isn't JSON and says where it goes wrong.
-fn check_json(text: &str) -> Result<(), ApiError> {
+pub(super) fn check_json(text: &str) -> Result<(), ApiError> {
     if is_well_formed(text) {
         return Ok(());
     }

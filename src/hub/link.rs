@@ -279,6 +279,13 @@ impl<T: Transport + ?Sized> Link<T> {
         self.vitals.set(vitals);
     }
 
+    /// No answer is expected to the last ping: if the peer says nothing it is asked again.
+    pub fn forget_ping(&self) {
+        let mut vitals = self.vitals.get();
+        vitals.pinged_s = None;
+        self.vitals.set(vitals);
+    }
+
     /// The connection must show who it is within this time, or not any more (C-36).
     pub fn require_authorization(&self, within_s: Option<u32>) {
         let mut vitals = self.vitals.get();
@@ -336,7 +343,7 @@ impl<T: Transport + ?Sized> Link<T> {
         let mut written = Written::default();
         let flushed = outbox.poll_flush(&mut *self.io.borrow_mut(), cx, &mut written);
         let mut vitals = self.vitals.get();
-        vitals.note_write(written.bytes > 0 || flushed.is_ready());
+        vitals.note_write(written.bytes > 0, flushed.is_ready());
         self.vitals.set(vitals);
         self.metrics.sent_bytes.add(written.bytes as u64);
         self.metrics.sent_messages.add(written.frames as u64);

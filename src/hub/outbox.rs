@@ -91,7 +91,8 @@ impl Outbox {
         W: AsyncWrite + Unpin + ?Sized,
     {
         while !self.frames.is_empty() {
-            let n = ready!(self.poll_write(io, cx))?;
+            let called = self.poll_write(io, cx);
+            let n = ready!(try_again_if_interrupted(cx, called))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -145,6 +146,20 @@ impl Outbox {
             }
         }
         frames
+    }
+}
+
+/// A call that a signal interrupted has done nothing and failed at nothing.
+pub fn try_again_if_interrupted<T>(
+    cx: &Context<'_>,
+    called: Poll<io::Result<T>>,
+) -> Poll<io::Result<T>> {
+    match called {
+        Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        called => called,
     }
 }
 

@@ -1,12 +1,51 @@
 //! The one timer per worker: pings, missing pongs, sockets that don't finish closing, writes that are stuck. What is due
 //! is decided by a pure function of the times, so that tests need no clock.
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use super::Hub;
 
 /// How often a worker looks at its sockets. Every timeout is late by at most this.
 pub const TICK: Duration = Duration::from_secs(1);
+
+/// A tick that comes later than this says that the worker stood still: a process that was stopped, a virtual machine that
+/// was paused, a machine that had no time for it.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
+/// The hub's clock: it goes while the worker is at work. Time in which nothing could be read or written must not
+/// count against the peers, or all of them would be cut when the worker goes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    last: Instant,
+    at_work: Duration,
+}
+
+impl Clock {
+    pub fn new(now: Instant) -> Clock {
+        Clock {
+            last: now,
+            at_work: Duration::ZERO,
+        }
+    }
+
+    /// Seconds at work, up to the last tick.
+    pub fn now_s(&self) -> u32 {
+        u32::try_from(self.at_work.as_secs()).unwrap_or(u32::MAX)
+    }
+
+    /// `true` if the worker has stood still since the last tick, which then counts as [`TICK`].
+    pub fn tick(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.last);
+        self.last = now;
+        let has_stood_still = passed > STANDSTILL;
+        let counted = if has_stood_still { TICK } else { passed };
+        self.at_work = self.at_work.saturating_add(counted);
+        has_stood_still
+    }
+}
 
 /// How a socket is kept alive, from its app's settings (C-20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +107,14 @@ impl Vitals {
         }
     }
 
-    /// A write took place: did it get anywhere?
-    pub fn note_write(&mut self, progressed: bool) {
-        if progressed {
-            self.stuck_since_s = None;
-        } else if self.stuck_since_s.is_none() {
-            self.stuck_since_s = Some(self.now_s);
-        }
+    /// A write took place: did it get anywhere, and is anything left?
+    pub fn note_write(&mut self, progressed: bool, is_done: bool) {
+        self.stuck_since_s = match self.stuck_since_s {
+            _ if is_done => None,
+            // From here on nothing may come of it any more, and nobody may have anything else to write.
+            Some(since) if !progressed => Some(since),
+            _ => Some(self.now_s),
+        };
     }
 
     /// What is due at `now_s`. A second is added where a time was noted between two ticks, so that nobody is cut early.
@@ -112,7 +152,7 @@ pub async fn run(hub: Rc<Hub>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        hub.sweep();
+        hub.sweep(Instant::now());
     }
 }
 
@@ -154,7 +194,7 @@ mod tests {
         check(
             140,
             |v| {
-                v.note_write(true);
+                v.note_write(true, true);
                 v.received_s = 110;
             },
             false,
@@ -174,8 +214,8 @@ mod tests {
     fn a_write_that_gets_nowhere_is_cut() {
         let stuck = |v: &mut Vitals| {
             v.now_s = 100;
-            v.note_write(false);
-            v.note_write(false);
+            v.note_write(true, false);
+            v.note_write(false, false);
         };
         let at = |now_s: u32| {
             move |v: &mut Vitals| {
@@ -190,12 +230,22 @@ mod tests {
             111,
             |v| {
                 stuck(v);
-                v.note_write(true);
+                v.note_write(true, true);
                 v.now_s = 111;
             },
             true,
             Due::Nothing,
         );
+        let partly = |at_s: u32| {
+            move |v: &mut Vitals| {
+                stuck(v);
+                v.now_s = 105;
+                v.note_write(true, false);
+                v.now_s = at_s;
+            }
+        };
+        check(115, partly(115), true, Due::Nothing);
+        check(116, partly(116), true, Due::Cut);
     }
 
     #[test]
@@ -207,6 +257,27 @@ mod tests {
             false,
             Due::AuthorizationTimeout,
         );
+    }
+
+    #[test]
+    fn the_clock_counts_the_time_at_work() {
+        let start = Instant::now();
+        let mut clock = Clock::new(start);
+        let mut check = |at_ms: u64, has_stood_still: bool, now_s: u32| {
+            let stood = clock.tick(start + Duration::from_millis(at_ms));
+            assert_eq!((stood, clock.now_s()), (has_stood_still, now_s), "{at_ms}");
+        };
+        check(600, false, 0);
+        check(1_200, false, 1);
+        check(6_200, false, 6);
+        // stopped for a moment more than it may be late, for hours, for years
+        check(11_201, true, 7);
+        check(12_001, false, 8);
+        check(36_000_000, true, 9);
+        check(320_000_000_000, true, 10);
+        // back: as if no time had passed
+        check(320_000_000_000 - 5_000, false, 10);
+        check(320_000_000_000 - 4_000, false, 11);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The PROXY protocol: a proxy that passes bytes on says in front of them whose they are. Versions 1 and 2, parsed by `ppp`.
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+
 use std::net::{IpAddr, SocketAddr};
 
 use ppp::{HeaderResult, PartialResult, v1, v2};

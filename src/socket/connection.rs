@@ -19,6 +19,7 @@ use crate::{
     hub::{
         Hub, SocketKey,
         link::{End, Link, Phase, Transport},
+        outbox::try_again_if_interrupted,
     },
 };
 
@@ -158,9 +159,8 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
 
     fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
-        Pin::new(&mut *self.link.io())
-            .poll_read(cx, &mut buffer)
-            .map_ok(|()| buffer.filled().len())
+        let read = Pin::new(&mut *self.link.io()).poll_read(cx, &mut buffer);
+        try_again_if_interrupted(cx, read).map_ok(|()| buffer.filled().len())
     }
 
     /// Takes bytes apart into messages and has each answered: as many as are left for this poll and the conversation is

@@ -2,6 +2,7 @@
 //! systemd, stops. What is said once inside is the business of `tests/server`.
 #![cfg(unix)]
 
+mod breaks;
 mod doors;
 mod helpers;
 mod http;

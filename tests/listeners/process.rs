@@ -80,6 +80,20 @@ impl Start<'_> {
 impl Process {
     /// Starts one that listens on a free port, and waits until it does.
     pub fn listening(start: Start<'_>) -> (Process, SocketAddr) {
+        let (process, address) = Process::told_to_listen(start);
+        process.wait_for("listening on");
+        (process, address)
+    }
+
+    /// The same; also returns the line with this text, which is logged before.
+    pub fn listening_after(start: Start<'_>, text: &str) -> (Process, SocketAddr, String) {
+        let (process, address) = Process::told_to_listen(start);
+        let line = process.wait_for(text);
+        process.wait_for("listening on");
+        (process, address, line)
+    }
+
+    fn told_to_listen(start: Start<'_>) -> (Process, SocketAddr) {
         let address = free_listener().local_addr().expect("an address");
         let port = address.port().to_string();
         let main = ["--host", "127.0.0.1", "--port", &port];
@@ -89,8 +103,12 @@ impl Process {
             ..start
         }
         .run();
-        process.wait_for("listening on");
         (process, address)
+    }
+
+    /// What was logged since the last look.
+    pub fn logged(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 
     /// Reads the log until a line has this text; returns the line.

@@ -9,9 +9,9 @@ use crate::{
 };
 
 const ON: &str = "[server]\nproxy_protocol = true\nhandshake_timeout_s = 3\n";
-const V1: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n";
+pub const V1: &[u8] = b"PROXY TCP4 203.0.113.7 10.0.0.1 56324 443\r\n";
 
-fn v2() -> Vec<u8> {
+pub fn v2() -> Vec<u8> {
     let addresses = IPv4::new([203, 0, 113, 7], [10, 0, 0, 1], 56324, 443);
     Builder::with_addresses(Version::Two | Command::Proxy, Protocol::Stream, addresses)
         .write_tlv(4u8, &[0; 300])
