@@ -119,8 +119,12 @@ pub struct ServerSettings {
 #[derive(Debug, Clone, Copy)]
 pub struct SocketSettings {
     pub outbox_bytes_max: usize,
+    /// what the system may hold for a peer besides what is on its way; `None` = as much as it likes
+    pub unsent_bytes_max: Option<u32>,
     /// frames wait this long for a peer that takes nothing, then the socket is cut
     pub write_timeout: Duration,
+    /// how long a peer may take for one message
+    pub message_timeout: Duration,
     /// how long a closing connection waits for the peer's close frame (C-30)
     pub close_timeout: Duration,
 }
@@ -524,7 +528,12 @@ fn trusted_proxies(section: &Section<'_>) -> Result<Vec<ipnet::IpNet>, ConfigErr
 fn socket_settings(section: &Section<'_>) -> Result<SocketSettings, ConfigError> {
     Ok(SocketSettings {
         outbox_bytes_max: section.usize("outbox_bytes_max", 16_384..=section::BYTES_MAX)?,
+        unsent_bytes_max: match section.u32("unsent_bytes_max", 0..=1 << 30)? {
+            0 => None,
+            bytes => Some(bytes),
+        },
         write_timeout: section.seconds("write_timeout_s", 1..=3_600)?,
+        message_timeout: section.seconds("message_timeout_s", 1..=3_600)?,
         close_timeout: section.seconds("close_timeout_s", 1..=600)?,
     })
 }

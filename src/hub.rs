@@ -333,6 +333,11 @@ impl Hub {
                     link.close(CloseReason::PongTimeout);
                 }
                 Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
+                Due::MessageTimeout if has_stood_still => {}
+                Due::MessageTimeout => {
+                    tracing::debug!(socket_id = %link.socket_id(), "closing a socket whose message doesn't become whole (socket.message_timeout_s)");
+                    link.close(CloseReason::MessageTimeout);
+                }
                 Due::Cut => {
                     tracing::debug!(socket_id = %link.socket_id(), "cutting a socket that takes nothing or doesn't finish closing");
                     link.give_up();
@@ -451,6 +456,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         write_timeout_s: 10,
         close_timeout_s: 5,
+        message_timeout_s: 60,
     };
 
     fn deliver(position: u64) -> Command {

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 20] = [
+const AT_START: [&str; 21] = [
     "server.host",
     "server.port",
     "server.path",
@@ -24,6 +24,7 @@ const AT_START: [&str; 20] = [
     "server.unix_socket",
     "server.unix_socket_mode",
     "socket.write_timeout_s",
+    "socket.message_timeout_s",
     "socket.close_timeout_s",
     "hub.inbox_depth_max",
     "hub.cached_events_max",
@@ -156,6 +157,7 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.server.listeners = server.listeners;
     after.tls = before.tls.clone();
     after.socket.write_timeout = before.socket.write_timeout;
+    after.socket.message_timeout = before.socket.message_timeout;
     after.socket.close_timeout = before.socket.close_timeout;
     after.hub.inbox_depth_max = before.hub.inbox_depth_max;
     after.hub.cached_events_max = before.hub.cached_events_max;

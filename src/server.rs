@@ -8,6 +8,7 @@ pub mod limits;
 mod misdialed;
 mod patience;
 pub(crate) mod proxy_protocol;
+mod raw;
 mod reload;
 mod signals;
 pub mod systemd;
@@ -289,6 +290,7 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
     let limits = Limits {
         write_timeout_s: seconds(socket.write_timeout),
         close_timeout_s: seconds(socket.close_timeout),
+        message_timeout_s: seconds(socket.message_timeout),
     };
     let hub = Hub::new(worker, limits, node.observe().metrics.worker(worker.0));
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128

@@ -95,14 +95,15 @@ fn sockets(node: &Node, page: &mut Page<'_>) -> fmt::Result {
         }),
     )?;
     traffic(&apps, page)?;
-    let evictions: [(&str, OfSockets); 3] = [
+    let evictions: [(&str, OfSockets); 4] = [
+        ("message_timeout", |s| s.evicted_message_timeout.get()),
         ("outbox_full", |s| s.evicted_outbox_full.get()),
         ("pong_timeout", |s| s.evicted_pong_timeout.get()),
         ("write_timeout", |s| s.evicted_write_timeout.get()),
     ];
     page.counters(
         "resound_evictions",
-        "Connections given up because their client takes nothing or says nothing",
+        "Connections given up because their client takes nothing, says nothing or never comes to the end of a message",
         apps.iter().flat_map(|(id, app)| {
             evictions
                 .map(|(reason, count)| (vec![("app", &**id), ("reason", reason)], app.sum(count)))

@@ -113,6 +113,17 @@ impl FrameReader {
         }
     }
 
+    /// Whether the beginning of a frame or of a fragmented message has come, and not its end.
+    pub fn is_within(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Whether fragments of a message have come, and not the last one. Control frames may come in between.
+    pub fn is_within_message(&self) -> bool {
+        let unfinished = self.unfinished.as_ref();
+        unfinished.is_some_and(|unfinished| unfinished.message.is_some())
+    }
+
     /// Goes through frames until a message is whole; `None` when the input is used up before.
     fn next_whole(
         &mut self,

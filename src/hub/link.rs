@@ -23,9 +23,13 @@ use crate::{
 };
 
 /// A byte stream to a peer: TCP, or TLS over it.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin {}
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// The stream is to be given up: dropped, it must leave nothing behind that the peer might still take.
+    fn reset_at_end(&mut self) {}
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Transport for T {}
+#[cfg(test)]
+impl Transport for tokio::io::DuplexStream {}
 
 /// Where a socket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,11 +78,16 @@ impl End {
         }
     }
 
-    /// Whether the server gave the connection up: its client takes nothing, or says nothing.
+    /// Whether the server gave the connection up: its client takes nothing, says nothing, or comes to no end.
     pub fn is_eviction(self) -> bool {
         matches!(
             self,
-            End::WriteTimeout | End::Server(CloseReason::SlowConsumer | CloseReason::PongTimeout)
+            End::WriteTimeout
+                | End::Server(
+                    CloseReason::SlowConsumer
+                        | CloseReason::PongTimeout
+                        | CloseReason::MessageTimeout
+                )
         )
     }
 }
@@ -188,6 +197,7 @@ impl<T: Transport + ?Sized> Link<T> {
         );
         self.outbox.borrow_mut().abandon();
         self.close(CloseReason::SlowConsumer);
+        self.note_slow();
     }
 
     /// The frame that is on its way isn't counted: the list of a large presence channel may be longer than the limit, and
@@ -213,6 +223,7 @@ impl<T: Transport + ?Sized> Link<T> {
         match reason {
             CloseReason::SlowConsumer => self.metrics.evicted_outbox_full.add(1),
             CloseReason::PongTimeout => self.metrics.evicted_pong_timeout.add(1),
+            CloseReason::MessageTimeout => self.metrics.evicted_message_timeout.add(1),
             _ => {}
         }
         self.note_end(End::Server(reason));
@@ -241,8 +252,9 @@ impl<T: Transport + ?Sized> Link<T> {
         self.wake();
     }
 
-    /// Ends a connection that takes nothing, or doesn't finish closing.
+    /// Ends a connection that takes nothing, or doesn't finish closing. What the system still holds for it goes at once.
     pub fn give_up(&self) {
+        self.io.borrow_mut().reset_at_end();
         if self.phase.get() == Phase::Open {
             self.note_end(End::WriteTimeout);
             self.metrics.evicted_write_timeout.add(1);
@@ -261,6 +273,22 @@ impl<T: Transport + ?Sized> Link<T> {
         if let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
         }
+    }
+
+    /// Only a peer that goes on reading is waited for until it has read why it is closed.
+    fn note_slow(&self) {
+        let mut vitals = self.vitals.get();
+        vitals.is_slow = true;
+        self.vitals.set(vitals);
+    }
+
+    /// How far the peer has come with its messages. `is_within`: the last one isn't whole. `is_another`: and it isn't the one
+    /// of which that was last said.
+    pub fn note_message(&self, is_within: bool, is_another: bool) {
+        let mut vitals = self.vitals.get();
+        let since = vitals.message_since_s.filter(|_| !is_another);
+        vitals.message_since_s = is_within.then(|| since.unwrap_or(vitals.now_s));
+        self.vitals.set(vitals);
     }
 
     /// The connection tells which task to wake.
@@ -372,6 +400,30 @@ mod tests {
         let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 1000, 0, Arc::default());
         link.set_task(Waker::noop());
         (link, theirs)
+    }
+
+    #[test]
+    fn the_time_of_a_message_begins_with_its_first_byte_and_ends_with_its_last() {
+        let (link, _theirs) = link(1000);
+        let limits = super::super::ticker::Limits {
+            write_timeout_s: 10,
+            close_timeout_s: 5,
+            message_timeout_s: 20,
+        };
+        let mut now_s = 0;
+        let mut check = |is_within: bool, is_another: bool, after_s: u32, expected: Due| {
+            link.note_received(now_s);
+            link.note_message(is_within, is_another);
+            now_s += after_s;
+            assert_eq!(link.due(now_s, &limits), expected, "at {now_s}");
+        };
+        check(true, true, 15, Due::Nothing);
+        check(true, false, 5, Due::Nothing);
+        // the next one, of which the beginning came with the end of the last
+        check(true, true, 20, Due::Nothing);
+        check(false, true, 25, Due::Nothing);
+        check(true, false, 20, Due::Nothing);
+        check(true, false, 1, Due::MessageTimeout);
     }
 
     #[test]

@@ -63,7 +63,13 @@ pub struct Limits {
     pub write_timeout_s: u32,
     /// how long a closing socket waits for the peer's close frame (C-30)
     pub close_timeout_s: u32,
+    /// how long a peer may take for one message
+    pub message_timeout_s: u32,
 }
+
+/// How long a peer that was closed for reading too slowly may take nothing: in this time it has shown that it doesn't read
+/// at all, and the close frame would wait for it in vain.
+const SLOW_PATIENCE_S: u32 = 2;
 
 /// The times a socket is judged by, in seconds of the hub's clock.
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +83,10 @@ pub struct Vitals {
     /// since when frames wait without one byte being taken
     pub stuck_since_s: Option<u32>,
     pub closing_since_s: Option<u32>,
+    /// it is closing because it didn't read what it was sent
+    pub is_slow: bool,
+    /// since when a message of the peer isn't whole
+    pub message_since_s: Option<u32>,
     /// by when the connection must have shown who it is (C-36)
     pub authorize_by_s: Option<u32>,
 }
@@ -91,6 +101,8 @@ pub enum Due {
     PongTimeout,
     /// close with 4009 (C-36)
     AuthorizationTimeout,
+    /// close with 4100: a message that never becomes whole
+    MessageTimeout,
     /// take the transport away: the peer reads nothing or doesn't finish closing
     Cut,
 }
@@ -103,6 +115,8 @@ impl Vitals {
             pinged_s: None,
             stuck_since_s: None,
             closing_since_s: None,
+            is_slow: false,
+            message_since_s: None,
             authorize_by_s: None,
         }
     }
@@ -120,22 +134,27 @@ impl Vitals {
     /// What is due at `now_s`. A second is added where a time was noted between two ticks, so that nobody is cut early.
     pub fn due(&self, has_frames_waiting: bool, keep_alive: KeepAlive, limits: &Limits) -> Due {
         let since = |then: u32| self.now_s.saturating_sub(then);
+        let is_stuck_for = |limit_s: u32| {
+            let since = self.stuck_since_s.map(since);
+            has_frames_waiting && since.is_some_and(|seconds| seconds > limit_s)
+        };
         if let Some(closing) = self.closing_since_s {
-            return if since(closing) > limits.close_timeout_s {
+            let is_in_vain = self.is_slow && is_stuck_for(SLOW_PATIENCE_S);
+            return if is_in_vain || since(closing) > limits.close_timeout_s {
                 Due::Cut
             } else {
                 Due::Nothing
             };
         }
-        if has_frames_waiting
-            && self
-                .stuck_since_s
-                .is_some_and(|stuck| since(stuck) > limits.write_timeout_s)
-        {
+        if is_stuck_for(limits.write_timeout_s) {
             return Due::Cut;
         }
         if self.authorize_by_s.is_some_and(|by| self.now_s > by) {
             return Due::AuthorizationTimeout;
+        }
+        let message = self.message_since_s.map(since);
+        if message.is_some_and(|seconds| seconds > limits.message_timeout_s) {
+            return Due::MessageTimeout;
         }
         match self.pinged_s {
             Some(pinged) if since(pinged) >= keep_alive.pong_timeout_s => Due::PongTimeout,
@@ -167,6 +186,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         write_timeout_s: 10,
         close_timeout_s: 5,
+        message_timeout_s: 60,
     };
 
     fn check(now_s: u32, change: impl Fn(&mut Vitals), waiting: bool, expected: Due) {
@@ -208,6 +228,53 @@ mod tests {
         check(106, |v| v.closing_since_s = Some(100), true, Due::Cut);
         // no pings while closing
         check(135, |v| v.closing_since_s = Some(133), false, Due::Nothing);
+    }
+
+    #[test]
+    fn c35_who_is_closed_for_reading_too_slowly_is_cut_once_he_reads_nothing() {
+        let slow = |stuck_since_s: Option<u32>| {
+            move |v: &mut Vitals| {
+                v.closing_since_s = Some(100);
+                v.stuck_since_s = stuck_since_s;
+                v.is_slow = true;
+            }
+        };
+        // he has taken nothing for a while before that, or not yet
+        check(100, slow(Some(97)), true, Due::Cut);
+        check(100, slow(Some(98)), true, Due::Nothing);
+        check(103, slow(Some(100)), true, Due::Cut);
+        check(105, slow(Some(103)), true, Due::Nothing);
+        check(106, slow(Some(106)), true, Due::Cut);
+        // all is out: he may be reading it
+        check(105, slow(None), false, Due::Nothing);
+        // who is closed for another reason has the whole time
+        let other = |v: &mut Vitals| {
+            v.closing_since_s = Some(100);
+            v.stuck_since_s = Some(90);
+        };
+        check(105, other, true, Due::Nothing);
+    }
+
+    #[test]
+    fn a_message_must_become_whole_in_time() {
+        check(
+            160,
+            |v| {
+                v.message_since_s = Some(100);
+                v.received_s = 160;
+            },
+            false,
+            Due::Nothing,
+        );
+        check(
+            161,
+            |v| {
+                v.message_since_s = Some(100);
+                v.received_s = 161;
+            },
+            false,
+            Due::MessageTimeout,
+        );
     }
 
     #[test]

@@ -105,6 +105,8 @@ pub struct SocketMetrics {
     pub evicted_write_timeout: Tally,
     /// because no pong came
     pub evicted_pong_timeout: Tally,
+    /// because a message didn't become whole
+    pub evicted_message_timeout: Tally,
 }
 
 #[cfg(test)]

@@ -63,6 +63,8 @@ pub enum CloseReason {
     TerminatedByApp,
     /// neither signed in nor on a channel that needs a signature in time (C-36)
     NotAuthorizedInTime,
+    /// a message whose end doesn't come. With 4100 clients come back, after a second or more.
+    MessageTimeout,
 }
 
 impl CloseReason {
@@ -82,7 +84,8 @@ impl CloseReason {
             | CloseReason::AddressOverCapacity
             | CloseReason::TooManyAuthFailures
             | CloseReason::SlowConsumer
-            | CloseReason::RateLimited => 4100,
+            | CloseReason::RateLimited
+            | CloseReason::MessageTimeout => 4100,
             CloseReason::ServerClosing => 4200,
             CloseReason::PongTimeout => 4201,
         }
@@ -107,6 +110,7 @@ impl CloseReason {
             CloseReason::PongTimeout => "pong_timeout",
             CloseReason::TerminatedByApp => "terminated_by_app",
             CloseReason::NotAuthorizedInTime => "not_authorized_in_time",
+            CloseReason::MessageTimeout => "message_timeout",
         }
     }
 
@@ -130,6 +134,7 @@ impl CloseReason {
             CloseReason::PongTimeout => "Pong reply not received in time",
             CloseReason::TerminatedByApp => "You got disconnected by the app.",
             CloseReason::NotAuthorizedInTime => "Connection not authorized within timeout.",
+            CloseReason::MessageTimeout => "Message not received whole in time",
         }
     }
 }
@@ -384,7 +389,7 @@ fn kb(bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const CLOSE_REASONS: [(CloseReason, u16, &str); 16] = [
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 17] = [
         (
             CloseReason::TlsOnly,
             4000,
@@ -440,6 +445,11 @@ mod tests {
             CloseReason::NotAuthorizedInTime,
             4009,
             "Connection not authorized within timeout.",
+        ),
+        (
+            CloseReason::MessageTimeout,
+            4100,
+            "Message not received whole in time",
         ),
     ];
 

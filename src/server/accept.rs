@@ -10,7 +10,8 @@ use super::{
     entrance::Entrance,
     misdialed::{self, LastWords, Misdialed, Opening},
     proxy_protocol::{self, Header},
-    wire::{Early, Raw, Wire},
+    raw::{Early, Raw},
+    wire::Wire,
 };
 use crate::peer::Peer;
 
@@ -22,7 +23,7 @@ const OPENING_BYTES: usize = 1024;
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
 pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
-    raw.set_nodelay();
+    raw.prepare(entrance.unsent_bytes_max());
     let peer = Peer {
         address: raw.peer_address(),
         is_tls: false,

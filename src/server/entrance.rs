@@ -36,6 +36,11 @@ impl Entrance {
         self.node.settings().server.handshake_timeout
     }
 
+    /// What the system may hold for a peer besides what is on its way; `None` = as much as it likes.
+    pub fn unsent_bytes_max(&self) -> Option<u32> {
+        self.node.settings().socket.unsent_bytes_max
+    }
+
     /// For a peer that takes nothing of what it is answered.
     pub fn write_timeout(&self) -> Duration {
         self.node.settings().socket.write_timeout

@@ -26,8 +26,9 @@ use super::{
     Unclaimed,
     accept::arrive,
     entrance::Entrance,
+    raw::Raw,
     start_hub,
-    wire::{Raw, Visit, Wire},
+    wire::{Visit, Wire},
 };
 use crate::{
     api,

@@ -21,6 +21,11 @@ pub(super) enum Misdialed {
     MalformedHead,
     HeadTooLarge,
     HeadTooSlow,
+    /// took none of what it was answered
+    AnswersUntaken,
+    /// no file is left for it
+    #[allow(dead_code)]
+    NoRoom,
 }
 
 impl Misdialed {
@@ -34,6 +39,8 @@ impl Misdialed {
             Misdialed::MalformedHead => "malformed_head",
             Misdialed::HeadTooLarge => "head_too_large",
             Misdialed::HeadTooSlow => "head_too_slow",
+            Misdialed::AnswersUntaken => "answers_untaken",
+            Misdialed::NoRoom => "no_room",
         }
     }
 }
@@ -158,6 +165,15 @@ pub(super) fn broken_tls(node: &Node, peer: &Peer, error: &io::Error) {
         let message = format!("a client ended the TLS connection: {error}");
         report(node, peer, Misdialed::Tls, &message);
     }
+}
+
+/// What was answered waited for too long.
+pub(super) fn answers_untaken(node: &Node, peer: &Peer) {
+    let seconds = node.settings().socket.write_timeout.as_secs();
+    let message = format!(
+        "cut a client that took none of its answers for {seconds} s (socket.write_timeout_s)"
+    );
+    report(node, peer, Misdialed::AnswersUntaken, &message);
 }
 
 /// The head of a request got these words for an answer.

@@ -5,7 +5,6 @@
 use std::{
     cell::{Cell, RefCell},
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     sync::{
@@ -15,9 +14,6 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_rt::net::TcpStream;
-#[cfg(unix)]
-use actix_rt::net::UnixStream;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::server::TlsStream;
@@ -26,68 +22,27 @@ use super::{
     entrance::Entrance,
     misdialed::{self, LastWords, Opening},
     patience::Patience,
+    raw::{Early, Raw, delegate},
 };
-use crate::{node::Node, peer::Peer};
+use crate::{hub::link::Transport, node::Node, peer::Peer};
 
 /// Bytes that actix gets to read before it must answer what it has. It takes apart all that it has read, up to 128 KiB, at
 /// once, and a request of 30 bytes becomes one of 7 KB: a client that sends thousands without waiting for answers would cost
 /// 30 MB.
 const READ_AT_ONCE: usize = 8 * 1024;
 
-/// What a listener accepts.
-pub enum Raw {
-    Tcp(TcpStream),
-    #[cfg(unix)]
-    Unix(UnixStream),
-}
-
-impl From<TcpStream> for Raw {
-    fn from(stream: TcpStream) -> Raw {
-        Raw::Tcp(stream)
-    }
-}
-
-#[cfg(unix)]
-impl From<UnixStream> for Raw {
-    fn from(stream: UnixStream) -> Raw {
-        Raw::Unix(stream)
-    }
-}
-
-impl Raw {
-    /// `None` on a Unix socket, or when the peer is gone already.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Raw::Tcp(stream) => stream.peer_addr().ok(),
-            #[cfg(unix)]
-            Raw::Unix(_) => None,
-        }
-    }
-
-    /// Frames are small and due at once.
-    pub fn set_nodelay(&self) {
-        if let Raw::Tcp(stream) = self {
-            // What fails here fails again at the first read.
-            let _ = stream.set_nodelay(true);
-        }
-    }
-}
-
-/// A raw stream with bytes in front that were read from it already.
-pub struct Early {
-    bytes: Bytes,
-    raw: Raw,
-}
-
-impl Early {
-    pub fn new(bytes: Bytes, raw: Raw) -> Early {
-        Early { bytes, raw }
-    }
-}
-
 enum Stream {
     Raw(Raw),
     Tls(Box<TlsStream<Early>>),
+}
+
+impl Stream {
+    fn reset_at_end(&self) {
+        match self {
+            Stream::Raw(raw) => raw.reset_at_end(),
+            Stream::Tls(tls) => tls.get_ref().0.raw().reset_at_end(),
+        }
+    }
 }
 
 /// What a connection and its requests know in common; each request carries it as connection data.
@@ -242,6 +197,22 @@ impl Wire {
         }
     }
 
+    /// Gives up a peer that takes nothing of what it is answered: actix would wait for ever.
+    fn poll_written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(http) = &mut self.http else {
+            return written;
+        };
+        if http.poll_write_timeout(cx, written.is_ready()).is_pending() {
+            return written;
+        }
+        self.stream.reset_at_end();
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
     /// Writes what it can of a short answer before the connection is given up.
     fn say_last(&mut self, cx: &mut Context<'_>, words: LastWords) {
         let _ = Pin::new(&mut self.stream).poll_write(cx, &words.to_bytes());
@@ -281,22 +252,19 @@ impl Http {
         self.head.poll(cx)
     }
 
-    /// Notes whether the peer takes what is written, and gives up one that doesn't: actix would wait for ever.
-    fn poll_written<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
+    /// Notes whether the peer takes what is written. `Ready` when it hasn't for too long.
+    fn poll_write_timeout(&mut self, cx: &mut Context<'_>, is_taken: bool) -> Poll<()> {
+        if is_taken {
             self.write.end();
             if std::mem::take(&mut self.is_read_waiting) {
                 cx.waker().wake_by_ref();
             }
-            return written;
+            return Poll::Pending;
         }
         self.write.begin();
         ready!(self.write.poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        misdialed::answers_untaken(&self.visit.node, &self.visit.peer);
+        Poll::Ready(())
     }
 
     /// Whether what comes next must wait: for what was read to be answered, and for answers to be taken. actix would go on
@@ -312,6 +280,12 @@ impl Http {
         self.bytes_read = 0;
         cx.waker().wake_by_ref();
         true
+    }
+}
+
+impl Transport for Wire {
+    fn reset_at_end(&mut self) {
+        self.stream.reset_at_end();
     }
 }
 
@@ -392,7 +366,7 @@ impl AsyncWrite for Wire {
         if let (Some(answer), Poll::Ready(Ok(_))) = (instead, &written) {
             http.report(answer);
         }
-        http.poll_written(cx, written)
+        this.poll_written(cx, written)
     }
 
     fn poll_write_vectored(
@@ -410,119 +384,14 @@ impl AsyncWrite for Wire {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(cx);
-        match &mut this.http {
-            Some(http) => http.poll_written(cx, flushed),
-            None => flushed,
-        }
+        this.poll_written(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let shut_down = Pin::new(&mut this.stream).poll_shutdown(cx);
-        match &mut this.http {
-            Some(http) => http.poll_written(cx, shut_down),
-            None => shut_down,
-        }
+        this.poll_written(cx, shut_down)
     }
 }
 
-/// Hands every call on to the variant that is there.
-macro_rules! delegate {
-    ($type:ty, $($pattern:pat => $io:ident),+) => {
-        impl AsyncRead for $type {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut ReadBuf<'_>,
-            ) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($pattern => Pin::new($io).poll_read(cx, buffer)),+ }
-            }
-        }
-
-        impl AsyncWrite for $type {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() { $($pattern => Pin::new($io).poll_write(cx, bytes)),+ }
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                slices: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                match self.get_mut() { $($pattern => Pin::new($io).poll_write_vectored(cx, slices)),+ }
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                match self { $($pattern => $io.is_write_vectored()),+ }
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($pattern => Pin::new($io).poll_flush(cx)),+ }
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() { $($pattern => Pin::new($io).poll_shutdown(cx)),+ }
-            }
-        }
-    };
-}
-
-#[cfg(unix)]
-delegate!(Raw, Raw::Tcp(io) => io, Raw::Unix(io) => io);
-#[cfg(not(unix))]
-delegate!(Raw, Raw::Tcp(io) => io);
 delegate!(Stream, Stream::Raw(io) => io, Stream::Tls(io) => io);
-
-impl AsyncRead for Early {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.bytes.is_empty() {
-            return Pin::new(&mut self.raw).poll_read(cx, buffer);
-        }
-        let length = buffer.remaining().min(self.bytes.len());
-        buffer.put_slice(&self.bytes[..length]);
-        self.bytes.advance(length);
-        if self.bytes.is_empty() {
-            // the memory behind it
-            self.bytes = Bytes::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Early {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.raw).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.raw).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.raw.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.raw).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.raw).poll_shutdown(cx)
-    }
-}

@@ -25,6 +25,7 @@ use crate::{
 const LIMITS: Limits = Limits {
     write_timeout_s: 10,
     close_timeout_s: 5,
+    message_timeout_s: 60,
 };
 const KEEP_ALIVE: KeepAlive = KeepAlive {
     ping_interval_s: 30,

@@ -118,8 +118,9 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
             if let Some(conversation) = &mut self.conversation
                 && conversation.poll_ready(cx).is_pending()
             {
-                // A pong that we don't read must not count as missing.
+                // A pong that we don't read must not count as missing, nor the end of a message.
                 self.link.note_received(self.hub.now_s());
+                self.link.note_message(self.reader.is_within(), true);
                 return Progress::Waiting;
             }
             if !self.unread.is_empty() {
@@ -166,6 +167,19 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
     /// Takes bytes apart into messages and has each answered: as many as are left for this poll and the conversation is
     /// ready for. Returns how many bytes are done with.
     fn take_input(&mut self, input: &mut [u8], messages_left: &mut usize) -> usize {
+        let mut is_another = false;
+        let taken = self.take_messages(input, messages_left, &mut is_another);
+        self.link.note_message(self.reader.is_within(), is_another);
+        taken
+    }
+
+    /// `is_another`: set when a message has become whole, so that what is unfinished in the end began after it.
+    fn take_messages(
+        &mut self,
+        input: &mut [u8],
+        messages_left: &mut usize,
+        is_another: &mut bool,
+    ) -> usize {
         let mut at = 0;
         // Until the reader has no message, also when all bytes are taken: only then does it let go of a message that it
         // had to put together.
@@ -201,6 +215,7 @@ impl<T: Transport + 'static, C: Conversation> Connection<T, C> {
                 }
                 _ => {}
             }
+            *is_another |= !self.reader.is_within_message();
         }
         input.len()
     }
@@ -299,7 +314,7 @@ impl<T: Transport + 'static, C: Conversation> Drop for Connection<T, C> {
 mod tests {
     use std::{sync::Arc, task::Waker};
 
-    use tokio::io::DuplexStream;
+    use tokio::io::{AsyncWrite, DuplexStream};
 
     use super::*;
     use crate::{
@@ -317,6 +332,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         write_timeout_s: 10,
         close_timeout_s: 5,
+        message_timeout_s: 60,
     };
 
     /// Takes messages or doesn't.
@@ -385,5 +401,30 @@ mod tests {
         assert_eq!(connection.link.due(80, &LIMITS), Due::Ping);
         assert!(poll(&mut connection).is_pending());
         assert_eq!(connection.link.due(100, &LIMITS), Due::PongTimeout);
+    }
+
+    #[test]
+    fn a_message_that_never_becomes_whole_is_noticed_whatever_comes_in_between() {
+        const LATE: u32 = LIMITS.message_timeout_s + 1;
+        let check = |pieces: &[&[u8]], expected: Due| {
+            let (mut connection, mut theirs) = connection(true, BytesMut::new());
+            for piece in pieces {
+                let mut cx = Context::from_waker(Waker::noop());
+                let written = Pin::new(&mut theirs).poll_write(&mut cx, piece);
+                assert!(matches!(written, Poll::Ready(Ok(n)) if n == piece.len()));
+                assert!(poll(&mut connection).is_pending());
+            }
+            connection.link.note_received(LATE);
+            assert_eq!(connection.link.due(LATE, &LIMITS), expected, "{pieces:?}");
+        };
+        // a ping, a fragment that others follow, the last one, each without payload
+        let (ping, first, last) = (b"\x89\x80abcd", b"\x01\x80abcd", b"\x80\x80abcd");
+        check(&[ping], Due::Nothing);
+        check(&[&ping[..3]], Due::MessageTimeout);
+        check(&[&ping[..3], &ping[3..]], Due::Nothing);
+        check(&[first], Due::MessageTimeout);
+        check(&[first, ping], Due::MessageTimeout);
+        check(&[first, ping, last], Due::Nothing);
+        check(&[first, last, first], Due::MessageTimeout);
     }
 }

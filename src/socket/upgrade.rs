@@ -67,7 +67,7 @@ pub async fn upgrade<T>(
     framed: Framed<T, Codec>,
 ) -> io::Result<()>
 where
-    T: AsyncRead + AsyncWrite + Unpin + 'static,
+    T: Transport + 'static,
 {
     let client = client(&node, &request);
     if let Err(refusal) = check_handshake(&node, client, &request) {

@@ -128,6 +128,7 @@ fn hub() -> Rc<Hub> {
             Limits {
                 write_timeout_s: 30,
                 close_timeout_s: 5,
+                message_timeout_s: 60,
             },
             Arc::default(),
         );

@@ -12,6 +12,8 @@ use std::{
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::hub::link::Transport;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Read,
@@ -280,3 +282,7 @@ impl AsyncWrite for FaultyIo {
         self.0.borrow_mut().finish(cx)
     }
 }
+
+impl Transport for FaultyIo {}
+
+impl Transport for tokio_rustls::server::TlsStream<FaultyIo> {}

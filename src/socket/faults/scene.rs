@@ -45,6 +45,7 @@ const KEEP_ALIVE: KeepAlive = KeepAlive {
 const LIMITS: Limits = Limits {
     write_timeout_s: 10,
     close_timeout_s: 5,
+    message_timeout_s: 60,
 };
 
 /// More than the server has to say.
