@@ -52,6 +52,13 @@ impl Outcome {
         found.as_f64()
     }
 
+    /// Whether a thread of the load generator had nothing left to give.
+    pub fn is_bound(&self) -> bool {
+        const PERCENT: f64 = 90.0;
+        let busiest = self.figure("own_busiest_thread_percent");
+        busiest.is_some_and(|busiest| busiest >= PERCENT)
+    }
+
     pub fn list(&self, place: &str) -> Vec<f64> {
         let found = self.0.pointer(&format!("/figures/{place}"));
         let all = found.and_then(Value::as_array).into_iter().flatten();

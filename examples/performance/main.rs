@@ -202,6 +202,9 @@ impl Run {
             if let Some(value) = outcome.figure(place) {
                 self.figures.add(server, *figure, value);
             }
+            if place.ends_with("_per_s") && outcome.is_bound() {
+                self.figures.is_bound(server, *figure);
+            }
         }
         let faults = [
             (Figure::Lost, "lost"),
