@@ -70,4 +70,13 @@ impl Outcome {
         let all = self.0["problems"].as_array().into_iter().flatten();
         all.filter_map(Value::as_str)
     }
+
+    /// What clients and the HTTP API were told, most of them once.
+    pub fn errors(&self) -> impl Iterator<Item = String> {
+        let kinds = self.0["errors"].as_object().into_iter().flatten();
+        kinds.flat_map(|(what, texts)| {
+            let texts = texts.as_object().into_iter().flatten();
+            texts.map(move |(text, times)| format!("{what}: {text} ({times} ×)"))
+        })
+    }
 }
