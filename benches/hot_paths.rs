@@ -1,1 +1,307 @@
-fn main() {}
+//! What happens most often, each part alone: reading frames and messages, checking a request, writing an event, joining and
+//! leaving, handing a frame to the sockets of a channel. No sockets and no system calls, so that a change of our own code shows.
+//!
+//! `cargo bench` takes half a minute; `cargo bench -- frames` only those of that name.
+use std::{
+    hint::black_box,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use reqwest::Method;
+use resound::{
+    apps::App,
+    client::http::signed_target,
+    config,
+    directory::{Directory, Publication},
+    frame::{Frame, FrameReader},
+    hub::{
+        inbox::{ChannelKey, Commands, WorkerId, inbox},
+        outbox::{Outbox, Written},
+    },
+    protocol::{
+        channel::ChannelName,
+        client::ClientMessage,
+        event::EventData,
+        presence::Member,
+        request::{Query, SignedRequest, check_request},
+        server,
+        signature::Secret,
+    },
+    webhook::Webhooks,
+};
+use tokio::io::AsyncWrite;
+
+const SUBSCRIBE: &str = r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"orders.1"}}"#;
+const CLIENT_EVENT: &str = r#"{"event":"client-typing","channel":"private-room.1","data":{"user":7,"text":"hello there"}}"#;
+
+/// Sockets of a channel.
+const SOCKETS: usize = 1_000;
+
+criterion_group! {
+    name = benches;
+    // Enough to see some percent of change.
+    config = Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1));
+    targets = frames, messages, requests, events, joining, delivery
+}
+criterion_main!(benches);
+
+fn frames(c: &mut Criterion) {
+    let mut group = c.benchmark_group("frames");
+    let large = "x".repeat(64 * 1024);
+    let cases = [
+        ("a short one", masked(SUBSCRIBE), 1),
+        ("64 KiB", masked(&large), 1),
+        ("100 in a buffer", masked(SUBSCRIBE).repeat(100), 100),
+    ];
+    for (name, bytes, count) in cases {
+        group.throughput(Throughput::Bytes(bytes.len() as u64));
+        group.bench_function(name, |b| {
+            // Taken bytes are unmasked where they lie, so each run has its own.
+            let read = |mut input: Vec<u8>| {
+                assert_eq!(messages_in(&mut input), count);
+                input
+            };
+            b.iter_batched(|| bytes.clone(), read, BatchSize::SmallInput);
+        });
+    }
+    group.finish();
+}
+
+fn messages_in(input: &mut [u8]) -> usize {
+    let mut reader = FrameReader::new(1 << 20);
+    let (mut from, mut messages) = (0, 0);
+    loop {
+        let (taken, message) = reader.feed(&mut input[from..]).expect("right frames");
+        from += taken;
+        match black_box(message) {
+            Some(_) => messages += 1,
+            None => return messages,
+        }
+    }
+}
+
+/// A text frame as browsers send it.
+fn masked(text: &str) -> Vec<u8> {
+    let key = [0x12, 0x34, 0x56, 0x78];
+    let mut frame = vec![0x81];
+    match text.len() {
+        short @ ..126 => frame.push(0x80 | short as u8),
+        medium @ ..65_536 => {
+            frame.push(0x80 | 126);
+            frame.extend((medium as u16).to_be_bytes());
+        }
+        long => {
+            frame.push(0x80 | 127);
+            frame.extend((long as u64).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    let bytes = text.bytes().zip(key.iter().cycle());
+    frame.extend(bytes.map(|(byte, key)| byte ^ key));
+    frame
+}
+
+fn messages(c: &mut Criterion) {
+    let mut group = c.benchmark_group("messages");
+    for (name, text) in [
+        ("subscribe", SUBSCRIBE),
+        ("client event", CLIENT_EVENT),
+        ("ping", r#"{"event":"pusher:ping","data":{}}"#),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter(|| ClientMessage::parse(black_box(text)).expect("a message"));
+        });
+    }
+    group.finish();
+}
+
+fn requests(c: &mut Criterion) {
+    const PATH: &str = "/apps/1001/events";
+    const NOW_S: u64 = 1_700_000_000;
+    let secret = Secret::new("app-secret");
+    let data = "x".repeat(200);
+    let body = format!(r#"{{"name":"event","channel":"orders.1","data":"{data}"}}"#);
+    let body = body.as_bytes();
+    let target = signed_target("app-key", &secret, &Method::POST, PATH, body, NOW_S);
+    let (_, query) = target.split_once('?').expect("a query");
+    c.bench_function("requests/signature and body", |b| {
+        b.iter(|| {
+            let query = Query::parse(black_box(query));
+            let request = SignedRequest {
+                method: "POST",
+                paths: &[PATH],
+                query: &query,
+                body,
+            };
+            check_request(&request, "app-key", &secret, NOW_S, 600).expect("signed");
+        });
+    });
+}
+
+fn events(c: &mut Criterion) {
+    let channel = channel("orders.1");
+    let data = EventData::from_text(&r#"{"id":1}"#.repeat(25));
+    c.bench_function("events/encode", |b| {
+        b.iter(|| server::event(black_box("order.paid"), &channel, &data, None));
+    });
+}
+
+fn joining(c: &mut Criterion) {
+    let mut group = c.benchmark_group("joining");
+    let (directory, app, _commands) = directory();
+    let now = Instant::now();
+    let public = key("orders.1");
+    group.bench_function("public, the first and last", |b| {
+        b.iter(|| join_and_leave(&directory, &app, &public, None, now));
+    });
+    let _stays = directory.join(&app, &public, WorkerId(0), None, now);
+    group.bench_function("public, one of several", |b| {
+        b.iter(|| join_and_leave(&directory, &app, &public, None, now));
+    });
+    let presence = key("presence-room");
+    let newcomer = member(0);
+    group.bench_function("presence, alone", |b| {
+        b.iter(|| join_and_leave(&directory, &app, &presence, Some(&newcomer), now));
+    });
+    // On the same user's second connection, so that nobody is told and no inbox grows.
+    let members: Vec<_> = (0..50).map(member).collect();
+    for one in &members {
+        let joined = directory.join(&app, &presence, WorkerId(0), Some(one), now);
+        joined.expect("few members");
+    }
+    group.bench_function("presence, among 50", |b| {
+        b.iter(|| join_and_leave(&directory, &app, &presence, Some(&newcomer), now));
+    });
+    group.finish();
+}
+
+fn join_and_leave(
+    directory: &Directory,
+    app: &App,
+    channel: &ChannelKey,
+    member: Option<&Arc<Member>>,
+    now: Instant,
+) {
+    let joined = directory.join(app, channel, WorkerId(0), member, now);
+    black_box(joined.expect("within the limits"));
+    let user_id = member.map(|member| &*member.user_id);
+    directory.leave(app, channel, WorkerId(0), user_id, now);
+}
+
+fn delivery(c: &mut Criterion) {
+    let mut group = c.benchmark_group("delivery");
+    let (directory, app, mut commands) = directory();
+    let now = Instant::now();
+    let channel_key = key("orders.1");
+    let joined = directory.join(&app, &channel_key, WorkerId(0), None, now);
+    joined.expect("within the limits");
+    let frame = server::event(
+        "order.paid",
+        &channel("orders.1"),
+        &EventData::from_text(&"x".repeat(200)),
+        None,
+    );
+    let publication = Publication {
+        channel: channel_key,
+        frame: frame.clone(),
+        except: None,
+        published: now,
+        cached: None,
+    };
+    let mut batch = Vec::new();
+    group.bench_function("from the directory into a worker's inbox", |b| {
+        b.iter(|| {
+            directory.publish(&publication, now).expect("room");
+            commands.take_now(&mut batch, 1);
+            batch.clear();
+        });
+    });
+    let mut outboxes: Vec<Outbox> = (0..SOCKETS).map(|_| Outbox::default()).collect();
+    group.throughput(Throughput::Elements(SOCKETS as u64));
+    group.bench_function("through 1000 outboxes, an event each", |b| {
+        b.iter(|| deliver(&mut outboxes, &frame, 1));
+    });
+    group.throughput(Throughput::Elements(8 * SOCKETS as u64));
+    group.bench_function("through 1000 outboxes, 8 events each", |b| {
+        b.iter(|| deliver(&mut outboxes, &frame, 8));
+    });
+    group.finish();
+}
+
+/// What a turn of the hub does with the sockets of a channel: all are given the frames, then each is flushed.
+fn deliver(outboxes: &mut [Outbox], frame: &Frame, times: usize) {
+    for _ in 0..times {
+        for outbox in &mut *outboxes {
+            outbox.push(frame.as_bytes().clone());
+        }
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    for outbox in outboxes {
+        let mut written = Written::default();
+        let flushed = outbox.poll_flush(&mut Abyss, &mut context, &mut written);
+        assert!(flushed.is_ready() && written.frames == times);
+    }
+}
+
+/// Takes everything.
+struct Abyss;
+
+impl AsyncWrite for Abyss {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(black_box(bytes).len()))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(black_box(slices).iter().map(|slice| slice.len()).sum()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A directory for one worker, whose inbox never counts as full, with the development app.
+fn directory() -> (Directory, App, Commands) {
+    let (sender, commands) = inbox(usize::MAX);
+    let mut settings = config::from_toml("").expect("defaults");
+    let directory = Directory::new(vec![sender], 1_000, Webhooks::default());
+    (directory, settings.apps.remove(0), commands)
+}
+
+fn channel(name: &str) -> ChannelName {
+    ChannelName::parse(name, 200).expect("a name")
+}
+
+fn key(name: &str) -> ChannelKey {
+    ChannelKey {
+        app: 0,
+        name: channel(name),
+    }
+}
+
+fn member(number: usize) -> Arc<Member> {
+    Arc::new(Member {
+        user_id: number.to_string().into(),
+        user_info: r#"{"name":"somebody"}"#.into(),
+    })
+}

@@ -52,6 +52,13 @@ impl Outcome {
         found.as_f64()
     }
 
+    /// Whether a thread of the load generator had nothing left to give.
+    pub fn is_bound(&self) -> bool {
+        const PERCENT: f64 = 90.0;
+        let busiest = self.figure("own_busiest_thread_percent");
+        busiest.is_some_and(|busiest| busiest >= PERCENT)
+    }
+
     pub fn list(&self, place: &str) -> Vec<f64> {
         let found = self.0.pointer(&format!("/figures/{place}"));
         let all = found.and_then(Value::as_array).into_iter().flatten();
@@ -62,5 +69,14 @@ impl Outcome {
     pub fn problems(&self) -> impl Iterator<Item = &str> {
         let all = self.0["problems"].as_array().into_iter().flatten();
         all.filter_map(Value::as_str)
+    }
+
+    /// What clients and the HTTP API were told, most of them once.
+    pub fn errors(&self) -> impl Iterator<Item = String> {
+        let kinds = self.0["errors"].as_object().into_iter().flatten();
+        kinds.flat_map(|(what, texts)| {
+            let texts = texts.as_object().into_iter().flatten();
+            texts.map(move |(text, times)| format!("{what}: {text} ({times} ×)"))
+        })
     }
 }

@@ -22,6 +22,9 @@ use self::{
 /// Starts of which the median is told.
 const STARTS: usize = 20;
 
+/// Kinds of errors that are told of a run in which something was wrong.
+const ERRORS_MAX: usize = 3;
+
 /// A load and what is taken from it.
 struct Scenario {
     /// arguments of `resound bench`
@@ -202,6 +205,9 @@ impl Run {
             if let Some(value) = outcome.figure(place) {
                 self.figures.add(server, *figure, value);
             }
+            if place.ends_with("_per_s") && outcome.is_bound() {
+                self.figures.is_bound(server, *figure);
+            }
         }
         let faults = [
             (Figure::Lost, "lost"),
@@ -219,6 +225,11 @@ impl Run {
         }
         for problem in outcome.problems() {
             self.figures.note(format!("{title}: {problem}"));
+        }
+        if outcome.problems().next().is_some() {
+            for error in outcome.errors().take(ERRORS_MAX) {
+                self.figures.note(format!("{title}: {error}"));
+            }
         }
     }
 

@@ -1,5 +1,10 @@
 //! Figures of all runs, and the tables made of them.
-use std::{collections::BTreeMap, fmt::Write, fs, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    process::Command,
+};
 
 use super::servers::{Programs, Subject};
 
@@ -101,6 +106,8 @@ pub struct Figures {
     all: BTreeMap<(Figure, usize), Vec<f64>>,
     /// memory before a storm and after each wave, by server
     waves: BTreeMap<usize, Vec<f64>>,
+    /// of which runs the load generator was at its limit
+    bound: BTreeSet<(Figure, usize)>,
     notes: Vec<String>,
 }
 
@@ -111,6 +118,11 @@ impl Figures {
 
     pub fn waves(&mut self, server: usize, bytes: Vec<f64>) {
         self.waves.insert(server, bytes);
+    }
+
+    /// The server can do this and perhaps more.
+    pub fn is_bound(&mut self, server: usize, figure: Figure) {
+        self.bound.insert((figure, server));
     }
 
     pub fn note(&mut self, sentence: String) {
@@ -143,15 +155,22 @@ impl Figures {
     fn table(&self, text: &mut String, subjects: &[Subject]) {
         head(text, "", subjects);
         for (figure, label, write) in ROWS {
+            if !self.all.keys().any(|(of, _)| *of == figure) {
+                continue;
+            }
             let mut line = format!("| {label} |");
             for server in 0..subjects.len() {
                 let value = self.value(figure, server);
                 let value = value.map_or_else(|| "–".to_owned(), write);
-                let _ = write!(line, " {value} |");
+                let is_bound = self.bound.contains(&(figure, server));
+                let _ = write!(line, " {value}{} |", if is_bound { " *" } else { "" });
             }
             let _ = writeln!(text, "{line}");
         }
         text.push('\n');
+        if !self.bound.is_empty() {
+            text.push_str("\\* A thread of the load generator was at its limit: the server can do this and perhaps more.\n\n");
+        }
     }
 
     fn storm(&self, text: &mut String, subjects: &[Subject]) {
