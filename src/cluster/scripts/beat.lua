@@ -14,10 +14,6 @@ if ARGV[3] == '0' and (not last or tonumber(last) < 0) then
 end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
--- Signs of life from the future: the clock was set back. They count as given now, or the dead among these would live until then.
-for _, node in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. string.format('%.0f', now), '+inf', 'LIMIT', 0, 16)) do
-    redis.call('ZADD', KEYS[1], string.format('%.0f', now), node)
-end
 local oldest = string.format('%.0f', now - tonumber(ARGV[2]))
 local answer = {'0', tostring(redis.call('ZCOUNT', KEYS[1], '(' .. oldest, '+inf'))}
 if ARGV[5] == '0' then
