@@ -61,21 +61,13 @@ pub struct Running {
 pub struct Remains {
     pub resident_bytes: u64,
     pub descriptors: u64,
-    pub threads: u64,
 }
 
 impl fmt::Display for Remains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kib = self.resident_bytes / 1024;
-        let Remains {
-            descriptors,
-            threads,
-            ..
-        } = self;
-        write!(
-            f,
-            "remain: {kib} KiB resident, {descriptors} descriptors, {threads} threads"
-        )
+        let descriptors = self.descriptors;
+        write!(f, "remain: {kib} KiB resident, {descriptors} descriptors")
     }
 }
 
@@ -153,7 +145,6 @@ impl Running {
             assert!(Instant::now() < deadline, "all have left, but: {open:?}");
             sleep(Duration::from_millis(50)).await;
         }
-        self.note_evictions(&http, field).await;
         let channels = publisher::get(field, &http, "/channels").await;
         let channels = channels.expect("an answer");
         assert_eq!(channels["channels"].to_string(), "{}");
@@ -161,34 +152,16 @@ impl Running {
         self.rested().await
     }
 
-    /// Whom the server gave up, and why.
-    async fn note_evictions(&self, http: &Http, field: &Field) {
-        let names = ["resound_evictions_total{"];
-        for (name, times) in self.metrics(http, &names).await {
-            let what = match name.contains("pong_timeout") {
-                true => "evictions of clients that answer nothing",
-                false => "evictions of clients that take nothing",
-            };
-            if times > 0.0 {
-                field.did_times(what, times as u64);
-            }
-        }
-    }
-
     /// Connections, subscriptions and channels of all kinds.
     async fn gauges(&self, http: &Http) -> Vec<(String, f64)> {
+        let admin = Address::of_listener(self.admin.ip(), self.admin.port(), false);
+        let answer = http.get(&admin.http_url("/metrics")).await;
+        let page = answer.expect("metrics").body;
         let names = [
             "resound_connections{",
             "resound_subscriptions{",
             "resound_channels{",
         ];
-        self.metrics(http, &names).await
-    }
-
-    async fn metrics(&self, http: &Http, names: &[&str]) -> Vec<(String, f64)> {
-        let admin = Address::of_listener(self.admin.ip(), self.admin.port(), false);
-        let answer = http.get(&admin.http_url("/metrics")).await;
-        let page = answer.expect("metrics").body;
         let lines = page.lines();
         let lines = lines.filter(|line| names.iter().any(|name| line.starts_with(name)));
         let values = lines.filter_map(|line| {
@@ -196,7 +169,7 @@ impl Running {
             Some((name.to_owned(), value.parse().ok()?))
         });
         let values: Vec<_> = values.collect();
-        assert!(!values.is_empty(), "no {names:?}: {page}");
+        assert!(!values.is_empty(), "no gauges: {page}");
         values
     }
 
@@ -208,7 +181,6 @@ impl Running {
             sleep(Duration::from_millis(100)).await;
             let now = self.remains();
             least.descriptors = least.descriptors.min(now.descriptors);
-            least.threads = least.threads.min(now.threads);
             least.resident_bytes = least.resident_bytes.min(now.resident_bytes);
         }
         least
@@ -218,14 +190,11 @@ impl Running {
         let process = PathBuf::from(format!("/proc/{}", self.id()));
         let descriptors = fs::read_dir(process.join("fd")).expect("a running server");
         let status = fs::read_to_string(process.join("status")).expect("a running server");
-        let number = |name: &str| -> u64 {
-            let text = status.lines().find_map(|line| line.strip_prefix(name));
-            let text = text.map(|text| text.trim().trim_end_matches(" kB"));
-            text.and_then(|text| text.parse().ok()).expect("a number")
-        };
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.trim().strip_suffix(" kB"));
+        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a number");
         Remains {
-            resident_bytes: number("VmRSS:") * 1024,
-            threads: number("Threads:"),
+            resident_bytes: kib * 1024,
             descriptors: descriptors.count() as u64,
         }
     }
