@@ -1,5 +1,12 @@
 //! Logging: `tracing` events to standard error, as text for people or JSON for machines.
-use std::{borrow::Cow, io::IsTerminal, sync::OnceLock};
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    borrow::Cow,
+    io::IsTerminal,
+    panic::{self, PanicHookInfo},
+    sync::OnceLock,
+};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::LevelFilter, fmt, layer::SubscriberExt, reload,
     util::SubscriberInitExt,
@@ -44,7 +51,44 @@ pub fn init(
         .try_init()?;
     // `try_init` lets only one come this far
     let _ = FILTER.set(handle);
+    log_panics();
     Ok(())
+}
+
+/// A panic becomes a line like any other, in the format of the others and found by who looks for errors. What it ends is the
+/// task it happened in: one connection, one request. The exceptions end the process (`server.rs`).
+fn log_panics() {
+    let otherwise = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            return otherwise(panic);
+        }
+        tracing::error!("{}", panic_line(panic));
+        // as asked for by RUST_BACKTRACE
+        let trace = Backtrace::capture();
+        if trace.status() == BacktraceStatus::Captured {
+            tracing::error!("the way there:\n{trace}");
+        }
+    }));
+}
+
+fn panic_line(panic: &PanicHookInfo<'_>) -> String {
+    let place = panic.location().map(ToString::to_string);
+    let place = place.as_deref().unwrap_or("an unknown place");
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    let reason = reason(panic.payload());
+    format!(
+        "thread {thread} panicked at {place}: {reason}; this is a fault of Resound, please report it"
+    )
+}
+
+/// What was said when panicking, in one line.
+fn reason(payload: &dyn Any) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = text.unwrap_or("for no reason that could be read");
+    text.replace(['\n', '\r'], " ")
 }
 
 /// From now on goes by this level. The format stays, and where nothing logs nothing begins to.
@@ -88,7 +132,14 @@ fn without_library_talk(text: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{filter, without_library_talk};
+    use super::{filter, reason, without_library_talk};
+
+    #[test]
+    fn the_reason_of_a_panic_is_one_line() {
+        assert_eq!(reason(&"left\n right"), "left  right");
+        assert_eq!(reason(&"a text".to_owned()), "a text");
+        assert_eq!(reason(&7), "for no reason that could be read");
+    }
 
     #[test]
     fn levels_and_parts_are_told_from_nonsense() {

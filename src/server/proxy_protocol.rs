@@ -53,11 +53,15 @@ pub fn read(bytes: &[u8]) -> Result<Option<Header>, HeaderError> {
     if !is_begun(b"PROXY ") && !is_begun(v2::PROTOCOL_PREFIX) {
         return Err(HeaderError::Missing);
     }
-    if bytes[0] == b'P' && !bytes.windows(2).any(|end| end == b"\r\n") {
-        return match bytes.len() < V1_BYTES_MAX {
-            true => Ok(None),
-            false => Err(HeaderError::TooLong),
-        };
+    let mut bytes = bytes;
+    if bytes[0] == b'P' {
+        match bytes.windows(2).position(|end| end == b"\r\n") {
+            // To the parser any carriage return ends the line, and what follows it with it.
+            Some(at) if bytes[..at].contains(&b'\r') => return Err(HeaderError::Invalid),
+            Some(at) => bytes = &bytes[..at + 2],
+            None if bytes.len() < V1_BYTES_MAX => return Ok(None),
+            None => return Err(HeaderError::TooLong),
+        }
     }
     let parsed = HeaderResult::parse(bytes);
     // A line that has its end gets no better by waiting.
@@ -220,6 +224,7 @@ mod tests {
         check(b"PROXY nonsense\r\n", HeaderError::Invalid);
         check(b"PROXY TCP4 nonsense\r\n", HeaderError::Invalid);
         check(b"PROXY \r\n", HeaderError::Invalid);
+        check(b"PROXY UNKNOWN \r\rGET\r\n", HeaderError::Invalid);
         check(b"PROXY TCP4 1.2.3 10.0.0.1 1 2\r\n", HeaderError::Invalid);
         check(
             b"PROXY TCP4 1.2.3.4 10.0.0.1 65536 2\r\n",

@@ -356,6 +356,65 @@ mod tests {
         fn violated(&mut self, _: &FrameError) {}
     }
 
+    /// Panics at the first message.
+    struct Faulty;
+
+    impl Conversation for Faulty {
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+
+        fn text(&mut self, _: &str) {
+            panic!("a fault that a test has put here");
+        }
+
+        fn binary(&mut self, _: &[u8]) {}
+
+        fn violated(&mut self, _: &FrameError) {}
+    }
+
+    /// Tells that the connection has ended.
+    struct Told(Rc<Cell<bool>>);
+
+    impl Held for Told {
+        fn ended(&mut self, _: End) {
+            self.0.set(true);
+        }
+    }
+
+    /// Why release builds unwind: what goes wrong for one client must not end the process for all of them.
+    #[tokio::test]
+    async fn a_panic_in_one_connection_ends_that_one_alone() {
+        let (healthy, mut theirs) = connection(true, BytesMut::new());
+        let (ours, _faulty_theirs) = tokio::io::duplex(1024);
+        let hub = healthy.hub.clone();
+        let socket_id = SocketId::new(1, 2);
+        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 65_536, 0, Arc::default());
+        let key = hub.add(link.clone());
+        let reader = FrameReader::new(1024);
+        let early = BytesMut::from(&b"\x81\x82\0\0\0\0{}"[..]);
+        let is_told = Rc::new(Cell::new(false));
+        let held: Option<Box<dyn Held>> = Some(Box::new(Told(is_told.clone())));
+        let hub_of_faulty = hub.clone();
+        let faulty = Connection::new(link, hub_of_faulty, key, reader, Some(Faulty), early, held);
+        let local = tokio::task::LocalSet::new();
+        let served = async {
+            let healthy = tokio::task::spawn_local(healthy);
+            let ended = tokio::task::spawn_local(faulty).await;
+            assert!(ended.expect_err("it panicked").is_panic());
+            assert!(is_told.get());
+            assert_eq!(hub.sockets(), 1, "the faulty one is forgotten");
+            let ping = tokio::io::AsyncWriteExt::write_all(&mut theirs, b"\x89\x80\0\0\0\0");
+            ping.await.expect("sent");
+            let mut pong = [0; 2];
+            let read = tokio::io::AsyncReadExt::read_exact(&mut theirs, &mut pong).await;
+            read.expect("an answer");
+            assert_eq!(pong, *b"\x8a\0");
+            healthy.abort();
+        };
+        local.run_until(served).await;
+    }
+
     /// A connection to the end of a pipe that is returned with it.
     fn connection(
         is_ready: bool,

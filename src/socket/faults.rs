@@ -61,7 +61,7 @@ fn a_connection_that_breaks_after_any_byte_leaves_nothing_behind() {
         // each byte of what is said in the beginning and in the end; some of the large frame between
         Direction::Write => {
             let inside = 1_500..bytes.saturating_sub(300);
-            let is_checked = |at: &usize| !inside.contains(at) || at % 211 == 0;
+            let is_checked = |at: &usize| !inside.contains(at) || at.is_multiple_of(211);
             (0..bytes).filter(is_checked).collect()
         }
     });

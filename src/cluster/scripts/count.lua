@@ -10,7 +10,8 @@ if total <= 0 or tonumber(redis.call('HGET', state, 'told of') or 0) == total th
     return {false, 0}
 end
 local now = tonumber(redis.call('TIME')[1])
-if now - tonumber(redis.call('HGET', state, 'told') or 0) < 5 then
+-- of either sign: the clock may have been set back
+if math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) < 5 then
     return {false, total}
 end
 redis.call('HSET', state, 'told', now, 'told of', total)

@@ -51,7 +51,7 @@ if ARGV[7] == '1' then
     local now = tonumber(time[1])
     told = 2
     -- large channels are told now and then
-    if total <= 100 or now - tonumber(redis.call('HGET', state, 'told') or 0) >= 5 then
+    if total <= 100 or math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) >= 5 then
         told = 1
         redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)

@@ -337,7 +337,7 @@ fn open<T: Transport + 'static>(
         path: "/app/key",
         origin: None,
     };
-    let permit = node.admit(&app).ok().expect("room");
+    let permit = node.admit(&app).unwrap_or_else(|_| panic!("no room"));
     let place = node.gate().connect(caller.client, &node.settings().limits);
     let place = place.expect("a place");
     let attendance = Attendance::begin(permit, place, app.clone(), socket_id, &caller);
