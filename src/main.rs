@@ -19,6 +19,10 @@ use resound::{
     tail, welcome,
 };
 
+/// Why not the system's: docs/decisions/allocator.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let ended = match &cli.command {

@@ -6,11 +6,16 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use actix_http::header::HeaderMap;
+use actix_http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 /// Entries of an `X-Forwarded-For` that are looked at, from the right: no real chain of proxies is as long.
 const FORWARDED_MAX: usize = 32;
+
+// Parsed once: they are looked for in every request.
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 
 /// What the listener knows of a connection. HTTP requests and handshakes carry it as connection data
 /// (`request.conn_data::<Peer>()`).
@@ -62,7 +67,7 @@ impl Peer {
     pub fn is_unheard_proxy(&self, headers: &HeaderMap, proxies: &[IpNet]) -> bool {
         self.ip()
             .is_some_and(|ip| is_private(ip) && !is_among(ip, proxies))
-            && headers.contains_key("x-forwarded-for")
+            && headers.contains_key(X_FORWARDED_FOR)
     }
 
     /// The client: what a trusted proxy says, else the peer. Nobody else's headers count.
@@ -71,8 +76,8 @@ impl Peer {
             Some(ip) if !is_among(ip, proxies) && is_private(ip) => Client::Behind(Some(ip)),
             Some(ip) if !is_among(ip, proxies) => Client::At(ip),
             peer => forwarded_for(headers, proxies)
-                .or_else(|| named_in(headers, "x-real-ip", proxies))
-                .or_else(|| named_in(headers, "cf-connecting-ip", proxies))
+                .or_else(|| named_in(headers, X_REAL_IP, proxies))
+                .or_else(|| named_in(headers, CF_CONNECTING_IP, proxies))
                 .unwrap_or(Client::Behind(peer)),
         }
     }
@@ -119,7 +124,7 @@ fn is_private(ip: IpAddr) -> bool {
 /// The right-most address of `X-Forwarded-For` that is no trusted proxy: whatever is left of it, anybody may have written.
 /// All of them trusted: the left-most. `None` without the header, and when what counts in it is no address.
 fn forwarded_for(headers: &HeaderMap, proxies: &[IpNet]) -> Option<Client> {
-    let lines = headers.get_all("x-forwarded-for").rev();
+    let lines = headers.get_all(X_FORWARDED_FOR).rev();
     let entries = lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(','));
     let mut nearest_trusted = None;
     for entry in entries.take(FORWARDED_MAX) {
@@ -133,7 +138,7 @@ fn forwarded_for(headers: &HeaderMap, proxies: &[IpNet]) -> Option<Client> {
 }
 
 /// The one address in this header. Several headers of this name are none: a proxy sets one.
-fn named_in(headers: &HeaderMap, name: &str, proxies: &[IpNet]) -> Option<Client> {
+fn named_in(headers: &HeaderMap, name: HeaderName, proxies: &[IpNet]) -> Option<Client> {
     let mut lines = headers.get_all(name);
     let ip = address(lines.next()?.to_str().ok()?)?;
     if lines.next().is_some() {

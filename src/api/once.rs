@@ -6,7 +6,7 @@ use crate::{
     node::{Congested, Node},
     protocol::json::string,
 };
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, http::header::HeaderName};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, time::Instant};
 
@@ -14,7 +14,10 @@ use std::{borrow::Cow, time::Instant};
 const KEY_BYTES_MAX: usize = 255;
 
 /// Headers that may hold the key.
-const HEADERS: [&str; 2] = ["idempotency-key", "x-idempotency-key"];
+const HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("x-idempotency-key"),
+];
 
 /// The request's key: the body's member, else the header; `None` if it has neither.
 pub fn key<'a>(
@@ -24,7 +27,7 @@ pub fn key<'a>(
     let key = match member {
         Some(raw) => Some(string(raw).ok_or(ApiError::IdempotencyKey)?),
         None => HEADERS
-            .iter()
+            .into_iter()
             .find_map(|name| signed.header(name))
             .map(Cow::Borrowed),
     };

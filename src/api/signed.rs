@@ -15,8 +15,11 @@ use crate::{
     },
 };
 use actix_web::{
-    FromRequest, HttpMessage, HttpRequest, dev::Payload, error::PayloadError,
-    http::header::CONTENT_LENGTH, web,
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    error::PayloadError,
+    http::header::{CONTENT_LENGTH, HeaderName},
+    web,
 };
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
@@ -58,7 +61,7 @@ impl Signed {
     }
 
     /// A header's text; `None` if it is absent or no text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.request.headers().get(name)?.to_str().ok()
     }
 

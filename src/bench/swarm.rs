@@ -295,23 +295,34 @@ impl Settled {
 }
 
 /// Where the next socket comes from; `None` leaves it to the system. One loopback address has some 28,000 ports for connections
-/// to one server, and the system takes milliseconds to find a free one among those in use: so the first sockets come from where
-/// it likes, and all others each from the next port of the next address.
+/// to one server, and to find a free one among those that are in use, or were by an earlier run, takes the system longer than all
+/// the rest of a connection. Linux takes every address in 127.0.0.0/8 for this machine: there each socket comes from the next port
+/// of the next address. Elsewhere the first ones come from where the system likes.
 fn source(stage: &Stage, to: SocketAddr) -> Option<SocketAddr> {
     const PER_ADDRESS: usize = 20_000;
     const FIRST_PORT: usize = 32_768;
+    /// of the third and the fourth part of an address each
     const ADDRESSES: usize = 250;
+    /// what one run may use before it meets another's
+    const RUN_ADDRESSES: usize = 16;
+    const LEFT_TO_SYSTEM: usize = if cfg!(target_os = "linux") { 0 } else { 1 };
     let SocketAddr::V4(to) = to else {
         return None;
     };
     let number = stage.opened.fetch_add(1, Relaxed);
-    let address = (number / PER_ADDRESS).checked_sub(1)?;
+    let address = (number / PER_ADDRESS).checked_sub(LEFT_TO_SYSTEM)?;
     // several runs on one machine shouldn't begin with the same
-    let address = (address + std::process::id() as usize) % ADDRESSES + 2;
+    let address = address + std::process::id() as usize * RUN_ADDRESSES;
+    let third = address / ADDRESSES % ADDRESSES + 1;
+    let fourth = address % ADDRESSES + 2;
     let port = FIRST_PORT + number % PER_ADDRESS;
-    let (Ok(address), Ok(port)) = (u8::try_from(address), u16::try_from(port)) else {
+    let (Ok(third), Ok(fourth), Ok(port)) = (
+        u8::try_from(third),
+        u8::try_from(fourth),
+        u16::try_from(port),
+    ) else {
         return None;
     };
     let is_loopback = to.ip().is_loopback();
-    is_loopback.then(|| SocketAddr::from(([127, 0, 0, address], port)))
+    is_loopback.then(|| SocketAddr::from(([127, 0, third, fourth], port)))
 }

@@ -5,59 +5,107 @@ use super::{
     signature::Secret,
 };
 use md5::{Digest, Md5};
+use percent_encoding::percent_decode_str;
+use std::{borrow::Cow, ops::Range};
 
 /// The query string of a REST request, decoded by the rules of H-13.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Query {
+    /// all keys and values: a request takes one buffer, not one for each
+    text: String,
     /// in the order of the string to sign: by key, a plain parameter before an array of the same name; each once
     parameters: Vec<Parameter>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where its parts are in the query's text.
+#[derive(Clone, Debug)]
 struct Parameter {
     /// lower-case; bare, without the brackets of an array
-    key: String,
+    key: Range<usize>,
     /// of an array: the items joined with commas (H-13, form B)
-    value: String,
-    /// `Some` if the parameter came as `key[]` or `key[0]`
-    items: Option<Vec<String>>,
+    value: Range<usize>,
+    /// `Some` if the parameter came as `key[]` or `key[0]`; they lie within the value
+    items: Option<Vec<Range<usize>>>,
 }
 
 impl Query {
     /// `raw` is the query as in the request line, without `?`. Reads anything: what isn't UTF-8 becomes U+FFFD.
     pub fn parse(raw: &str) -> Query {
-        let mut pairs: Vec<(String, bool, String)> = form_urlencoded::parse(raw.as_bytes())
-            .map(|(key, value)| {
-                let key = key.to_ascii_lowercase();
-                let (key, is_array) = match array_name(&key) {
-                    Some(name) => (name.to_owned(), true),
-                    None => (key, false),
+        let mut pairs: Vec<(Cow<'_, str>, bool, Cow<'_, str>)> = Vec::with_capacity(8);
+        for (mut key, value) in decoded_pairs(raw) {
+            if key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                key.to_mut().make_ascii_lowercase();
+            }
+            let name_len = array_name(&key).map(str::len);
+            if let Some(len) = name_len {
+                key = match key {
+                    Cow::Borrowed(key) => Cow::Borrowed(&key[..len]),
+                    Cow::Owned(key) => Cow::Owned(key[..len].to_owned()),
                 };
-                (key, is_array, value.into_owned())
-            })
-            .collect();
+            }
+            pairs.push((key, name_len.is_some(), value));
+        }
         // stable, so that items of an array stay in order and the last of plain duplicates stays last
         pairs.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
 
-        let mut parameters: Vec<Parameter> = Vec::new();
-        for (key, is_array, value) in pairs {
-            match parameters.last_mut() {
-                Some(last) if last.key == key && last.items.is_some() == is_array => {
-                    last.repeat(value);
-                }
-                _ => parameters.push(Parameter {
-                    key,
-                    items: is_array.then(|| vec![value.clone()]),
-                    value,
-                }),
+        let mut query = Query {
+            text: String::with_capacity(raw.len()),
+            parameters: Vec::with_capacity(pairs.len()),
+        };
+        let mut last: Option<(&str, bool)> = None;
+        for (key, is_array, value) in &pairs {
+            let this = (&**key, *is_array);
+            if last.replace(this) == Some(this) {
+                query.repeat(value);
+            } else {
+                query.add(key, *is_array, value);
             }
         }
-        Query { parameters }
+        query
+    }
+
+    fn add(&mut self, key: &str, is_array: bool, value: &str) {
+        let key = self.put(key);
+        let value = self.put(value);
+        self.parameters.push(Parameter {
+            key,
+            items: is_array.then(|| vec![value.clone()]),
+            value,
+        });
+    }
+
+    /// The last parameter's name once more: one item more, or (plain) the value that counts.
+    fn repeat(&mut self, value: &str) {
+        let is_array = self
+            .parameters
+            .last()
+            .is_some_and(|last| last.items.is_some());
+        if is_array {
+            self.text.push(',');
+        }
+        let value = self.put(value);
+        let Some(last) = self.parameters.last_mut() else {
+            return;
+        };
+        match &mut last.items {
+            None => last.value = value,
+            Some(items) => {
+                last.value.end = value.end;
+                items.push(value);
+            }
+        }
+    }
+
+    fn put(&mut self, text: &str) -> Range<usize> {
+        let start = self.text.len();
+        self.text.push_str(text);
+        start..self.text.len()
     }
 
     /// value of a plain parameter (the last wins); for array forms the values joined with commas. Keys are lower-case.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.find(key).map(|parameter| parameter.value.as_str())
+        self.find(key)
+            .map(|parameter| &self.text[parameter.value.clone()])
     }
 
     /// the values of `key[]=a&key[]=b` / `key[0]=a`; a plain value split at nothing is one entry
@@ -66,36 +114,36 @@ impl Query {
             None => Vec::new(),
             Some(Parameter {
                 items: Some(items), ..
-            }) => items.iter().map(String::as_str).collect(),
-            Some(plain) => vec![&plain.value],
+            }) => items.iter().map(|item| &self.text[item.clone()]).collect(),
+            Some(plain) => vec![&self.text[plain.value.clone()]],
         }
     }
 
     fn find(&self, key: &str) -> Option<&Parameter> {
         self.parameters
             .iter()
-            .find(|parameter| parameter.key == key)
+            .find(|parameter| &self.text[parameter.key.clone()] == key)
     }
 
-    /// The third part of the string to sign (H-12), with arrays in the given form.
-    fn to_sign(&self, form: ArrayForm) -> String {
-        let mut out = String::new();
+    /// Appends the third part of the string to sign (H-12), with arrays in the given form.
+    fn to_sign(&self, form: ArrayForm, out: &mut String) {
+        let start = out.len();
         let mut add = |key: &str, brackets: &str, value: &str| {
-            let separator = if out.is_empty() { "" } else { "&" };
+            let separator = if out.len() == start { "" } else { "&" };
             for part in [separator, key, brackets, "=", value] {
                 out.push_str(part);
             }
         };
-        for Parameter { key, value, items } in &self.parameters {
-            match (items, form) {
+        for parameter in &self.parameters {
+            let key = &self.text[parameter.key.clone()];
+            match (&parameter.items, form) {
                 _ if key == "auth_signature" => {}
-                (Some(items), ArrayForm::Repeated) => {
-                    items.iter().for_each(|item| add(key, "[]", item));
-                }
-                _ => add(key, "", value),
+                (Some(items), ArrayForm::Repeated) => items
+                    .iter()
+                    .for_each(|item| add(key, "[]", &self.text[item.clone()])),
+                _ => add(key, "", &self.text[parameter.value.clone()]),
             }
         }
-        out
     }
 
     fn has_arrays(&self) -> bool {
@@ -105,18 +153,22 @@ impl Query {
     }
 }
 
-impl Parameter {
-    /// The same name once more: one item more, or (plain) the value that counts.
-    fn repeat(&mut self, value: String) {
-        match &mut self.items {
-            None => self.value = value,
-            Some(items) => {
-                self.value.push(',');
-                self.value.push_str(&value);
-                items.push(value);
-            }
-        }
+/// The pairs of a query string as `application/x-www-form-urlencoded` has them. Copies only what is escaped.
+pub(crate) fn decoded_pairs(raw: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    let pairs = raw.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
     }
+    let spaced = text.replace('+', " ");
+    let bytes = percent_decode_str(&spaced);
+    Cow::Owned(bytes.decode_utf8_lossy().into_owned())
 }
 
 /// `info` of `info[]` and `info[0]`.
@@ -246,31 +298,51 @@ fn check_timestamp(query: &Query, now_s: u64, window_s: u64) -> Result<(), Reque
 /// Every path the request may have been signed under (H-15), with arrays in either form (H-13).
 fn check_signature(request: &SignedRequest<'_>, secret: &Secret) -> Result<(), RequestAuthError> {
     let signature = request.query.get("auth_signature").unwrap_or("");
-    let method = request.method.to_ascii_uppercase();
-    let mut parameters = vec![request.query.to_sign(ArrayForm::Joined)];
-    if request.query.has_arrays() {
-        parameters.push(request.query.to_sign(ArrayForm::Repeated));
-    }
-    let signed = |path: &str, parameters: &str| format!("{method}\n{path}\n{parameters}");
+    let forms: &[ArrayForm] = match request.query.has_arrays() {
+        true => &[ArrayForm::Joined, ArrayForm::Repeated],
+        false => &[ArrayForm::Joined],
+    };
+    let mut text = String::new();
     for path in request.paths {
-        for parameters in &parameters {
-            if secret.verify(signed(path, parameters).as_bytes(), signature) {
+        for form in forms {
+            request.to_sign(path, *form, &mut text);
+            if secret.verify(text.as_bytes(), signature) {
                 return Ok(());
             }
         }
     }
     let path = request.paths.first().copied().unwrap_or("");
+    request.to_sign(path, ArrayForm::Joined, &mut text);
     Err(RequestAuthError::InvalidSignature {
-        string_to_sign: signed(path, &parameters[0]),
+        string_to_sign: text,
         signature: signature.to_owned(),
     })
+}
+
+impl SignedRequest<'_> {
+    /// The string to sign (H-11), in place of what is in `out`.
+    fn to_sign(&self, path: &str, form: ArrayForm, out: &mut String) {
+        out.clear();
+        // most queries have no arrays, whose brackets are all that signing adds
+        out.reserve(self.method.len() + path.len() + 2 * self.query.text.len());
+        out.push_str(self.method);
+        out.make_ascii_uppercase();
+        for part in ["\n", path, "\n"] {
+            out.push_str(part);
+        }
+        self.query.to_sign(form, out);
+    }
 }
 
 /// A body needs its MD5; an MD5 without a body is the one of nothing (H-16).
 fn check_body(request: &SignedRequest<'_>) -> Result<(), RequestAuthError> {
     let fits = match request.query.get("body_md5") {
         None => request.body.is_empty(),
-        Some(given) => given == hex::encode(Md5::digest(request.body)),
+        Some(given) => {
+            let mut expected = [0; 32];
+            hex::encode_to_slice(Md5::digest(request.body), &mut expected).is_ok()
+                && given.as_bytes() == expected
+        }
     };
     if fits {
         Ok(())
@@ -490,7 +562,7 @@ mod tests {
     fn h12_v47_to_v49_published_strings() {
         let check = |secret: &str, method: &str, path: &str, query: &str, digest: &str| {
             let query = Query::parse(query);
-            let text = format!("{method}\n{path}\n{}", query.to_sign(ArrayForm::Joined));
+            let text = format!("{method}\n{path}\n{}", to_sign(&query, ArrayForm::Joined));
             assert_eq!(Secret::new(secret).sign(text.as_bytes()), digest, "{text}");
         };
         check(
@@ -581,12 +653,18 @@ mod tests {
         check("channels[]=", &[""]);
     }
 
+    fn to_sign(query: &Query, form: ArrayForm) -> String {
+        let mut text = String::new();
+        query.to_sign(form, &mut text);
+        text
+    }
+
     #[test]
     fn h13_string_to_sign() {
         let check = |raw: &str, a: &str, b: &str| {
             let query = Query::parse(raw);
-            assert_eq!(query.to_sign(ArrayForm::Repeated), a);
-            assert_eq!(query.to_sign(ArrayForm::Joined), b);
+            assert_eq!(to_sign(&query, ArrayForm::Repeated), a);
+            assert_eq!(to_sign(&query, ArrayForm::Joined), b);
         };
         check("", "", "");
         check(
@@ -660,7 +738,7 @@ mod tests {
         assert!(text(&query).starts_with("Invalid signature: "));
         let to_sign = format!(
             "POST\n/apps/3/events\n{}",
-            Query::parse(&query).to_sign(ArrayForm::Joined)
+            to_sign(&Query::parse(&query), ArrayForm::Joined)
         );
         query += &format!("&auth_signature={}", secret().sign(to_sign.as_bytes()));
         assert_eq!(text(&query), "Invalid body_md5");
@@ -874,7 +952,7 @@ mod tests {
         for _ in 0..20_000 {
             let raw = random.text("auth_signature=&k[]0%2Cf+ü");
             let query = Query::parse(&raw);
-            let _ = (query.to_sign(ArrayForm::Repeated), query.get_all("k"));
+            let _ = (to_sign(&query, ArrayForm::Repeated), query.get_all("k"));
             let _ = check("GET", &["/"], &raw, "");
             let _ = utc(random.next() as i64);
         }

@@ -92,7 +92,9 @@ fn behind<I: Into<Raw> + 'static>(
                     while let Some(wire) = next {
                         let visit = wire.visit().cloned();
                         let address = visit.as_ref().and_then(|visit| visit.peer().address);
-                        if let Err(error) = http.call((wire, Protocol::Http1, address)).await {
+                        // On the heap: the task is moved several times before it runs, and this is nearly all of it.
+                        let served = Box::pin(http.call((wire, Protocol::Http1, address)));
+                        if let Err(error) = served.await {
                             tracing::debug!("an HTTP connection ended: {error}");
                         }
                         next = visit.and_then(|visit| visit.take_again());

@@ -32,7 +32,7 @@ use crate::{
     node::{ConnectionPermit, Node},
     observe::Caller,
     peer::{Client, Peer},
-    protocol::{codes::CloseReason, socket_id::SocketId},
+    protocol::{codes::CloseReason, request::decoded_pairs, socket_id::SocketId},
     session::Session,
 };
 
@@ -345,7 +345,7 @@ fn app_key(path: &str, prefix: &str) -> Option<String> {
 
 /// Versions 4 to 7 are served alike, a missing one is taken for 7 (C-3).
 fn is_protocol_supported(query: &str) -> bool {
-    let version = form_urlencoded::parse(query.as_bytes())
+    let version = decoded_pairs(query)
         .filter(|(name, _)| name == "protocol")
         .last();
     match version {

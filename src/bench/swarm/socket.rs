@@ -205,8 +205,11 @@ impl Socket {
     /// Writes and reads what goes. `to_the_end`: the other side may have finished, which only a read to the end tells;
     /// otherwise a short read says that there is no more.
     pub fn turn(&mut self, context: &mut Context<'_>, to_the_end: bool) -> Result<(), Over> {
+        let was_connecting = self.state == State::Connecting;
         self.write()?;
-        if self.plan.is_stalled && self.is_ready() {
+        let has_just_asked = was_connecting && self.state == State::Upgrading;
+        if self.plan.is_stalled && self.is_ready() || has_just_asked && !to_the_end {
+            // no server speaks first
             return Ok(());
         }
         self.read(context, to_the_end)?;
