@@ -389,7 +389,7 @@ fn kb(bytes: usize) -> f64 {
 mod tests {
     use super::*;
 
-    const CLOSE_REASONS: [(CloseReason, u16, &str); 16] = [
+    const CLOSE_REASONS: [(CloseReason, u16, &str); 17] = [
         (
             CloseReason::TlsOnly,
             4000,
@@ -443,9 +443,13 @@ mod tests {
         ),
         (
             CloseReason::NotAuthorizedInTime,
-            CloseReason::MessageTimeout,
             4009,
             "Connection not authorized within timeout.",
+        ),
+        (
+            CloseReason::MessageTimeout,
+            4100,
+            "Message not received whole in time",
         ),
     ];
 
