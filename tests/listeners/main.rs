@@ -3,6 +3,7 @@
 #![cfg(unix)]
 
 mod doors;
+mod files;
 mod helpers;
 mod http;
 mod peer;
