@@ -224,8 +224,12 @@ async fn floods_hold_nobody_up() {
     others
         .get_everything_until(&server, 200, || rounds.replace(rounds.get() + 1) == 20)
         .await;
-    // all of them are still at it
-    assert_eq!(server.node.connections(), flooders + OTHERS);
+    // all of them are still at it, but for those that didn't read their answers as fast as they asked for more
+    let cut = || ended(&server, "slow_consumer") as usize;
+    eventually("nobody else is gone", || {
+        server.node.connections() + cut() == flooders + OTHERS
+    })
+    .await;
     flooding.iter().for_each(tokio::task::JoinHandle::abort);
     eventually("they are gone", || server.node.connections() == 4).await;
     // a broken stream ends who sends it, again and again
