@@ -10,6 +10,7 @@ mod patience;
 pub(crate) mod proxy_protocol;
 mod raw;
 mod reload;
+mod room;
 mod signals;
 pub mod systemd;
 pub mod tls;
@@ -33,7 +34,6 @@ use actix_rt::net::TcpStream;
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
 
-use self::entrance::Entrance;
 pub use self::{
     apart::Admin,
     reload::{ReloadSignal, reload_on},
@@ -41,6 +41,7 @@ pub use self::{
     systemd::{Inherited, InheritedError},
     tls::{Certificates, TlsError},
 };
+use self::{entrance::Entrance, room::Room};
 use crate::{
     admin::AdminError,
     bind::{self, BindError},
@@ -155,6 +156,9 @@ pub fn start_with(
         takes_headers,
         node: node.clone(),
         silent: Arc::default(),
+        room: Arc::new(Room::for_connections(limits::accepted_max(
+            files_max, workers,
+        ))),
     };
     let main = Entrance {
         tls,

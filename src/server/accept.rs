@@ -28,6 +28,10 @@ pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
         address: raw.peer_address(),
         is_tls: false,
     };
+    if entrance.room.is_exceeded() {
+        turn_away_for_room(entrance, &raw, &peer);
+        return None;
+    }
     if entrance.tls.is_none() && !entrance.expects_header(&peer) {
         let early = bytes::Bytes::new();
         return Some(Wire::plain(raw, early, peer, entrance));
@@ -120,6 +124,14 @@ async fn read_header(
             return None;
         }
     }
+}
+
+/// The file is needed back at once: nothing is said, and nothing waits.
+fn turn_away_for_room(entrance: &Entrance, raw: &Raw, peer: &Peer) {
+    raw.reset_at_end();
+    entrance.room.note_turned_away();
+    let message = "turned a connection away: no file is left for it (LimitNOFILE=, `ulimit -n`)";
+    misdialed::note(&entrance.node, peer, Misdialed::NoRoom, message);
 }
 
 async fn turn_away_without_tls(entrance: &Entrance, mut raw: Raw, early: &[u8], peer: &Peer) {

@@ -7,7 +7,10 @@ use std::{
 
 use tokio_rustls::TlsAcceptor;
 
-use super::misdialed::{self, Misdialed};
+use super::{
+    misdialed::{self, Misdialed},
+    room::Room,
+};
 use crate::{node::Node, peer::Peer};
 
 /// What one listener asks of its connections.
@@ -19,6 +22,7 @@ pub struct Entrance {
     pub node: Arc<Node>,
     /// connections on which no request has come yet
     pub silent: Arc<AtomicUsize>,
+    pub room: Arc<Room>,
 }
 
 impl Entrance {

@@ -27,6 +27,7 @@ use super::{
     accept::arrive,
     entrance::Entrance,
     raw::Raw,
+    room::Room,
     start_hub,
     wire::{Visit, Wire},
 };
@@ -64,6 +65,8 @@ pub fn plain_service(
         takes_headers: false,
         node,
         silent: Arc::default(),
+        // actix counts them, and an operator must get in when nobody else does
+        room: Arc::new(Room::for_connections(usize::MAX)),
     };
     behind(entrance, http)
 }

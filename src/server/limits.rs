@@ -2,11 +2,20 @@
 
 use rlimit::Resource;
 
-/// Files kept back for everything that isn't a client's socket: the log, the listener, epoll, HTTP connections.
+/// Files kept back for everything that isn't a client's socket: at least so many, and this share of all. Most are for HTTP
+/// connections, those of PHP for instance, and for clients that are being told why they are refused.
 const RESERVED_FILES: u64 = 128;
+const RESERVED_SHARE: u64 = 50;
+
+/// Of these, files that no connection gets: the log, the listener, epoll, webhooks, Redis.
+const OWN_FILES: u64 = 64;
 
 /// Files a worker opens for itself, with room to spare: epoll, wake-ups, its end of the listener.
 const FILES_PER_WORKER: u64 = 8;
+
+fn reserved_files(files_max: u64) -> u64 {
+    RESERVED_FILES.max(files_max / RESERVED_SHARE)
+}
 
 /// Below this many files a warning is due.
 const FILES_WANTED: u64 = 10_000;
@@ -19,7 +28,7 @@ pub fn raise_file_limit() -> (u64, Option<String>) {
     let warning = (limit < FILES_WANTED).then(|| {
         format!(
             "only {limit} open files are allowed, so at most {} connections: raise the hard limit (LimitNOFILE= in systemd, minfds in supervisord, --ulimit nofile= in Docker, `ulimit -Hn`)",
-            limit.saturating_sub(RESERVED_FILES)
+            limit.saturating_sub(reserved_files(limit))
         )
     });
     (limit, warning)
@@ -50,8 +59,15 @@ pub fn check_files(files_max: u64, workers: usize) -> Result<(), TooFewFiles> {
 
 /// Connections this node takes: what is set, and never more than the file limit allows.
 pub fn connections_max(set: Option<usize>, files_max: u64) -> usize {
-    let by_files = usize::try_from(files_max.saturating_sub(RESERVED_FILES)).unwrap_or(usize::MAX);
+    let by_files = files_max.saturating_sub(reserved_files(files_max));
+    let by_files = usize::try_from(by_files).unwrap_or(usize::MAX);
     set.unwrap_or(usize::MAX).min(by_files.max(1))
+}
+
+/// Connections of any kind that may be open at a time.
+pub fn accepted_max(files_max: u64, workers: usize) -> usize {
+    let own = OWN_FILES.max(FILES_PER_WORKER.saturating_mul(workers as u64));
+    usize::try_from(files_max.saturating_sub(own).max(1)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -64,6 +80,10 @@ mod tests {
         assert_eq!(connections_max(Some(100), 1024), 100);
         assert_eq!(connections_max(Some(5000), 1024), 896);
         assert_eq!(connections_max(None, 10), 1);
+        assert_eq!(connections_max(None, 20_000), 19_600);
+        assert_eq!(accepted_max(20_000, 2), 19_936);
+        assert_eq!(accepted_max(1024, 64), 512);
+        assert_eq!(accepted_max(10, 1), 1);
     }
 
     #[test]

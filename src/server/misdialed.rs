@@ -24,7 +24,6 @@ pub(super) enum Misdialed {
     /// took none of what it was answered
     AnswersUntaken,
     /// no file is left for it
-    #[allow(dead_code)]
     NoRoom,
 }
 
@@ -51,6 +50,14 @@ pub(super) fn report(node: &Node, peer: &Peer, what: Misdialed, message: &str) {
     let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
     let at_info = node.gate().may_log(client, &settings.limits);
     log_refusal!(at_info, peer = %Shown(peer), "{message}");
+    node.observe()
+        .refused_transport(client, what.name(), message);
+}
+
+/// As [`report`], without a line in the log.
+pub(super) fn note(node: &Node, peer: &Peer, what: Misdialed, message: &str) {
+    let settings = node.settings();
+    let client = peer.client(&HeaderMap::new(), &settings.server.trusted_proxies);
     node.observe()
         .refused_transport(client, what.name(), message);
 }

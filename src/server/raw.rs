@@ -15,25 +15,26 @@ use bytes::{Buf, Bytes};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::room::Taken;
 use crate::hub::link::Transport;
 
 /// What a listener accepts.
 pub enum Raw {
-    Tcp(TcpStream),
+    Tcp(TcpStream, Taken),
     #[cfg(unix)]
-    Unix(UnixStream),
+    Unix(UnixStream, Taken),
 }
 
 impl From<TcpStream> for Raw {
     fn from(stream: TcpStream) -> Raw {
-        Raw::Tcp(stream)
+        Raw::Tcp(stream, Taken::one())
     }
 }
 
 #[cfg(unix)]
 impl From<UnixStream> for Raw {
     fn from(stream: UnixStream) -> Raw {
-        Raw::Unix(stream)
+        Raw::Unix(stream, Taken::one())
     }
 }
 
@@ -41,16 +42,16 @@ impl Raw {
     /// `None` on a Unix socket, or when the peer is gone already.
     pub fn peer_address(&self) -> Option<SocketAddr> {
         match self {
-            Raw::Tcp(stream) => stream.peer_addr().ok(),
+            Raw::Tcp(stream, _) => stream.peer_addr().ok(),
             #[cfg(unix)]
-            Raw::Unix(_) => None,
+            Raw::Unix(..) => None,
         }
     }
 
     /// Has what is written leave at once, for frames are small, and lets the system hold no more than `unsent_bytes_max` of
     /// it unsent. `None`: what the system likes, which is megabytes for a peer that doesn't read.
     pub fn prepare(&self, unsent_bytes_max: Option<u32>) {
-        let Raw::Tcp(stream) = self else {
+        let Raw::Tcp(stream, _) = self else {
             return;
         };
         // What fails here fails again at the first read.
@@ -66,7 +67,7 @@ impl Raw {
     /// Has the end of this stream be a reset, and what the peer hasn't taken thrown away: the system would keep it, and try
     /// for minutes to deliver it to a peer that doesn't read or isn't there.
     pub fn reset_at_end(&self) {
-        if let Raw::Tcp(stream) = self {
+        if let Raw::Tcp(stream, _) = self {
             reset_at_end(stream);
         }
     }
@@ -147,9 +148,9 @@ macro_rules! delegate {
 pub(super) use delegate;
 
 #[cfg(unix)]
-delegate!(Raw, Raw::Tcp(io) => io, Raw::Unix(io) => io);
+delegate!(Raw, Raw::Tcp(io, _) => io, Raw::Unix(io, _) => io);
 #[cfg(not(unix))]
-delegate!(Raw, Raw::Tcp(io) => io);
+delegate!(Raw, Raw::Tcp(io, _) => io);
 impl AsyncRead for Early {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -4,6 +4,7 @@
 
 mod breaks;
 mod doors;
+mod files;
 mod helpers;
 mod http;
 mod peer;

@@ -29,6 +29,8 @@ pub struct Start<'a> {
     pub variables: &'a [(&'a str, &'a str)],
     /// handed over as the first socket
     pub listener: Option<&'a TcpListener>,
+    /// how many files it may have open; not together with `listener`
+    pub files: Option<u32>,
 }
 
 impl Start<'_> {
@@ -38,7 +40,15 @@ impl Start<'_> {
         fs::write(&file, format!("{}\n{APP}", self.settings)).expect("the settings");
         let binary = env!("CARGO_BIN_EXE_resound");
         let mut command = match self.listener {
-            None => Command::new(binary),
+            None => match self.files {
+                None => Command::new(binary),
+                Some(files) => {
+                    let mut shell = Command::new("/bin/sh");
+                    let script = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+                    shell.args(["-c", &script, binary]);
+                    shell
+                }
+            },
             // As systemd does it: the socket has the number 3, and is meant for this process alone.
             Some(_) => {
                 let mut shell = Command::new("/bin/sh");
@@ -132,6 +142,15 @@ impl Process {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.expect("kill").success());
+    }
+
+    /// Seconds of processor time that it has used; `None` where the system doesn't say.
+    pub fn processor_time(&self) -> Option<f64> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        // What comes after the name, which may hold anything. A tick is a hundredth of a second on every Linux.
+        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+        let ticks = |at: usize| fields.get(at)?.parse::<f64>().ok();
+        Some((ticks(11)? + ticks(12)?) / 100.0)
     }
 
     pub fn has_ended(&mut self) -> bool {

@@ -9,4 +9,5 @@ mod keepalive;
 mod messages;
 mod presence;
 pub mod raw;
+mod slow;
 mod subscribe;

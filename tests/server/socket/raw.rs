@@ -1,5 +1,5 @@
 //! A peer that sends whatever bytes it likes and does nothing by itself: no pong, no closing handshake.
-use std::time::Duration;
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -69,7 +69,11 @@ pub struct Raw {
 impl Raw {
     /// A TCP connection on which nothing is said yet.
     pub async fn open(server: &Server) -> Raw {
-        let stream = TcpStream::connect(server.addr).await.unwrap();
+        Raw::open_at(server.addr).await
+    }
+
+    pub async fn open_at(address: SocketAddr) -> Raw {
+        let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Raw {
             stream,
@@ -169,6 +173,56 @@ impl Raw {
         socket2::SockRef::from(&self.stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
+    }
+
+    /// Whether the stream ends with a TCP reset, after whatever came before.
+    pub async fn ends_in_reset(mut self) -> bool {
+        loop {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received));
+            match read.await.expect("the end") {
+                Ok(0) => return false,
+                Ok(_) => self.received.clear(),
+                Err(error) => return error.kind() == ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
+    /// Until the end of the stream, however it comes; what is received is thrown away.
+    pub async fn end(&mut self) {
+        while let Ok(1..) = self.stream.read_buf(&mut self.received).await {
+            self.received.clear();
+        }
+    }
+
+    /// Reads a single byte; `false` at the end of the stream.
+    pub async fn read_byte(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_u8());
+        let byte = read.await.expect("something from the server");
+        byte.map(|byte| self.received.push(byte)).is_ok()
+    }
+
+    /// The name of the next event, read a byte at a time.
+    pub async fn next_by_bytes(&mut self) -> String {
+        loop {
+            assert!(self.read_byte().await, "closed");
+            if server_frame(&self.received)
+                .is_some_and(|(_, start, length)| self.received.len() >= start + length)
+            {
+                let event = self.next_text().await["event"].clone();
+                return event.as_str().unwrap().to_owned();
+            }
+        }
+    }
+
+    /// Sends this again and again as fast as it is taken, and reads what comes meanwhile.
+    pub async fn flood(self, bytes: Vec<u8>) {
+        let (mut reading, mut writing) = self.stream.into_split();
+        let read = async {
+            let mut received = vec![0; 65_536];
+            while let Ok(1..) = reading.read(&mut received).await {}
+        };
+        let send = async { while writing.write_all(&bytes).await.is_ok() {} };
+        tokio::join!(read, send);
     }
 
     async fn receive(&mut self) -> bool {
