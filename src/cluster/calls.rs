@@ -13,8 +13,11 @@ use super::{
 };
 use crate::protocol::presence::Member as ChannelMember;
 
-/// Beyond the time that news wait, for a node that is slow to ask.
+/// Beyond the time that news wait and the time until somebody else tells them, for a node that is slow to ask.
 const REMEMBERED_LONGER: Duration = Duration::from_secs(60);
+
+/// Until a dead node is noticed, and those who take its place and die in the middle of it, one after the other.
+const HEARTBEATS_REMEMBERED: u32 = 12;
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -23,27 +26,26 @@ pub struct Caller<'a> {
     pub node: &'a str,
     /// the process, as the origin of events
     pub origin: &'a str,
+    pub heartbeat: Duration,
 }
 
-/// What news of this process are called in Redis.
-pub fn news_name(origin: &str, number: u64) -> String {
-    format!("{origin}.{number}")
-}
-
-/// Gives the news that would come of a call to it.
+/// Gives the news that would come of a call by the node of this name.
 pub fn with_news<T>(
-    origin: &str,
+    node: &str,
     number: u64,
-    hold: Option<Duration>,
+    rules: Rules,
+    heartbeat: Duration,
     call: impl FnOnce(News<'_>) -> T,
 ) -> T {
-    let Some(wait) = hold else {
+    if !rules.is_told {
         return call(News::default());
-    };
-    let remembered = (wait + REMEMBERED_LONGER).as_millis();
+    }
+    let wait = rules.hold.unwrap_or_default();
+    let remembered = wait + heartbeat * HEARTBEATS_REMEMBERED + REMEMBERED_LONGER;
     call(News {
-        name: &news_name(origin, number),
-        remembered_ms: u64::try_from(remembered).unwrap_or(u64::MAX),
+        name: &format!("{node}.{number}"),
+        remembered_ms: u64::try_from(remembered.as_millis()).unwrap_or(u64::MAX),
+        is_held: rules.hold.is_some(),
     })
 }
 
@@ -55,7 +57,11 @@ pub fn add(
     caller: Caller<'_>,
     call: &Call,
 ) {
-    let Caller { node, origin } = caller;
+    let Caller {
+        node,
+        origin,
+        heartbeat,
+    } = caller;
     let at = At { keys, node };
     match call {
         Call::Join {
@@ -63,17 +69,21 @@ pub fn add(
             members_max,
             rules,
             wanted,
+            number,
         } => {
             let text = member.as_deref().map(member_text);
             let member = member.as_deref().zip(text.as_deref());
             let member = member.map(|(member, text)| described(member, text));
-            scripts.join(pipe, at, member, *members_max, *rules, *wanted);
+            with_news(node, *number, *rules, heartbeat, |news| {
+                let tell_count = rules.tell_count;
+                scripts.join(pipe, at, member, *members_max, tell_count, *wanted, news);
+            });
         }
         Call::Leave {
             user_id,
             rules,
             number,
-        } => with_news(origin, *number, rules.hold, |news| {
+        } => with_news(node, *number, *rules, heartbeat, |news| {
             scripts.leave(pipe, at, user_id.as_deref(), rules.tell_count, news);
         }),
         Call::Publish {
@@ -91,9 +101,6 @@ pub fn add(
             rules,
             number,
         } => {
-            let Rules {
-                tell_count, hold, ..
-            } = *rules;
             let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
             let members: Vec<(Member<'_>, u32)> = members
                 .iter()
@@ -106,8 +113,8 @@ pub fn add(
                 heard: *heard,
                 members: &members,
             };
-            with_news(origin, *number, hold, |news| {
-                scripts.register(pipe, at, holding, tell_count, news);
+            with_news(node, *number, *rules, heartbeat, |news| {
+                scripts.register(pipe, at, holding, rules.tell_count, news, node);
             });
         }
         Call::Online(is_online) => scripts.online(pipe, at, *is_online),

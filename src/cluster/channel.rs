@@ -6,12 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
     rules::Rules,
     terms::{
-        Answer, Ask, Call, Happening, Held, Joined, Kept, Left, Message, Output, Registered,
+        Answer, Ask, Call, Happening, Joined, Kept, Left, Message, Open, Output, Registered,
         Telling, View, Wanted, What, parse_member,
     },
 };
@@ -105,12 +106,16 @@ pub(super) struct Channel {
     is_count_due: bool,
     /// of whoever came or left last
     rules: Rules,
+    /// the news of calls of this process up to this number were told, or wait
+    answered: u64,
 }
 
 impl Channel {
-    pub(super) fn new(origin: Arc<str>) -> Channel {
+    /// `answered`: the last number that a call for the channel may have had.
+    pub(super) fn new(origin: Arc<str>, answered: u64) -> Channel {
         Channel {
             origin,
+            answered,
             ..Channel::default()
         }
     }
@@ -344,6 +349,13 @@ impl Channel {
         answer: Answer,
         out: &mut Vec<Output>,
     ) {
+        let mut number = pending.number;
+        if let Ask::Join { rules, .. } | Ask::Leave { rules, .. } = &pending.ask {
+            self.answered = number;
+            if !rules.is_told {
+                number = 0;
+            }
+        }
         match (&pending.ask, answer) {
             (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
                 out.push(Output::Full(ticket));
@@ -362,15 +374,12 @@ impl Channel {
                     events,
                 }),
             ) => {
-                let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
-                if subscriptions == 1 {
-                    tell(Happening::Occupied { is_return });
+                if subscriptions == 1 && !is_return {
+                    out.push(happened(key, Happening::Occupied, number, None));
                 }
-                if let (true, Some(member)) = (is_new_member, member) {
-                    tell(Happening::MemberAdded {
-                        user_id: member.user_id.clone(),
-                        is_return: is_members_return,
-                    });
+                if let (true, false, Some(member)) = (is_new_member, is_members_return, member) {
+                    let added = Happening::MemberAdded(member.user_id.clone());
+                    out.push(happened(key, added, number, None));
                 }
                 self.rules = *rules;
                 self.counted(key, told, subscriptions, out);
@@ -407,11 +416,8 @@ impl Channel {
                 Answer::Left(left),
             ) => {
                 self.rules = *rules;
-                let held = rules.hold.map(|wait| Held {
-                    number: pending.number,
-                    wait,
-                });
-                self.left(key, *worker, user_id.clone(), &left, held, out);
+                self.subtract(key, *worker, user_id.as_deref(), out);
+                self.left(key, user_id.clone(), &left, number, out);
             }
             (
                 &Ask::Publish {
@@ -429,6 +435,7 @@ impl Channel {
                 };
                 self.counted(key, told, published.subscriptions, out);
             }
+            (&Ask::Online(_, ticket), Answer::Published(_)) => out.push(Output::Onlined(ticket)),
             // what Redis answers has the form of the question: see the scripts
             _ => {}
         }
@@ -445,8 +452,7 @@ impl Channel {
         match told {
             Telling::No => {}
             Telling::Done => {
-                let happening = Happening::Count(subscriptions);
-                out.push(Output::Happened(key.clone(), happening));
+                out.push(happened(key, Happening::Count(subscriptions), 0, None));
             }
             Telling::Later => {
                 if !std::mem::replace(&mut self.is_count_due, true) {
@@ -501,13 +507,11 @@ impl Channel {
     fn left(
         &mut self,
         key: &ChannelKey,
-        worker: WorkerId,
         user_id: Option<Arc<str>>,
         left: &Left,
-        held: Option<Held>,
+        number: u64,
         out: &mut Vec<Output>,
     ) {
-        self.subtract(key, worker, user_id.as_deref(), out);
         if !self.has_anybody() {
             self.forget_place();
         }
@@ -515,11 +519,11 @@ impl Channel {
             return;
         }
         if let (true, Some(user_id)) = (left.has_member_left, user_id) {
-            let removed = Happening::MemberRemoved { user_id, held };
-            out.push(Output::Happened(key.clone(), removed));
+            let removed = Happening::MemberRemoved(user_id);
+            out.push(happened(key, removed, number, self.rules.hold));
         }
         if left.subscriptions == 0 {
-            out.push(Output::Happened(key.clone(), Happening::Vacated(held)));
+            out.push(happened(key, Happening::Vacated, number, self.rules.hold));
         }
         self.counted(key, left.told, left.subscriptions, out);
     }
@@ -581,10 +585,7 @@ impl Channel {
         if registered.missed > 0 {
             out.push(Output::Missed(registered.missed));
         }
-        let held = self.rules.hold.map(|wait| Held { number, wait });
-        for happening in happenings(&registered, held) {
-            out.push(Output::Happened(key.clone(), happening));
-        }
+        self.tell_news(key, std::mem::take(&mut registered.news), number, out);
         if key.name.is_watchers() {
             let what = What::Online(registered.kept.is_some());
             self.tell(key, Told { sequence, what }, out);
@@ -596,6 +597,21 @@ impl Channel {
         } else {
             // The next to join is told who is there.
             self.held.clear();
+        }
+    }
+
+    /// What the registration of this number has changed, and what calls have changed whose answers were lost.
+    fn tell_news(
+        &mut self,
+        key: &ChannelKey,
+        news: Vec<Open>,
+        number: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let answered = std::mem::replace(&mut self.answered, number);
+        for news in news.into_iter().filter(|news| news.number > answered) {
+            let wait = self.rules.hold.filter(|_| news.is_held);
+            out.push(happened(key, news.happening, news.number, wait));
         }
     }
 
@@ -660,7 +676,7 @@ impl Channel {
                     out.push(Output::Published(ticket));
                 }
             }
-            Ask::Online(is_online) => self.tell_next(key, What::Online(is_online), out),
+            Ask::Online(is_online, _) => self.tell_next(key, What::Online(is_online), out),
             Ask::Count => self.is_count_due = false,
         }
     }
@@ -725,6 +741,7 @@ impl Pending {
                 members_max: *members_max,
                 rules: *rules,
                 wanted,
+                number: self.number,
             },
             Ask::Leave { user_id, rules, .. } => Call::Leave {
                 user_id: user_id.clone(),
@@ -736,32 +753,22 @@ impl Pending {
                 event: event.clone(),
                 is_late: self.is_late,
             },
-            Ask::Online(is_online) => Call::Online(*is_online),
+            Ask::Online(is_online, _) => Call::Online(*is_online),
             Ask::Count => Call::Count,
         }
     }
 }
 
-/// What a registration has changed, for the webhooks.
-pub(super) fn happenings(registered: &Registered, held: Option<Held>) -> Vec<Happening> {
-    let mut happened = Vec::new();
-    if !registered.was_occupied && registered.subscriptions > 0 {
-        happened.push(Happening::Occupied {
-            is_return: registered.is_return,
-        });
+fn happened(
+    key: &ChannelKey,
+    happening: Happening,
+    number: u64,
+    wait: Option<Duration>,
+) -> Output {
+    Output::Happened {
+        channel: key.clone(),
+        happening,
+        number,
+        wait,
     }
-    let went = registered.went.iter();
-    happened.extend(went.map(|user_id| Happening::MemberRemoved {
-        user_id: user_id.as_str().into(),
-        held,
-    }));
-    let came = registered.came.iter();
-    happened.extend(came.map(|(user_id, is_return)| Happening::MemberAdded {
-        user_id: user_id.as_str().into(),
-        is_return: *is_return,
-    }));
-    if registered.was_occupied && registered.subscriptions == 0 {
-        happened.push(Happening::Vacated(held));
-    }
-    happened
 }

@@ -152,12 +152,13 @@ impl Core {
     }
 
     fn ask(&mut self, key: ChannelKey, ask: Ask, out: &mut Vec<Output>) {
+        let told = self.number;
         let pending = self.number(ask);
         let origin = &self.origin;
         let channel = self
             .channels
             .entry(key.clone())
-            .or_insert_with(|| Channel::new(origin.clone()));
+            .or_insert_with(|| Channel::new(origin.clone(), told));
         if self.is_up {
             channel.waiting.push_back(pending);
             self.pump(&key, out);
@@ -169,8 +170,8 @@ impl Core {
 
     fn number(&mut self, ask: Ask) -> Pending {
         let number = match ask {
-            Ask::Publish { .. } | Ask::Leave { .. } => self.next_number(),
-            _ => 0,
+            Ask::Publish { .. } | Ask::Join { .. } | Ask::Leave { .. } => self.next_number(),
+            Ask::Online(..) | Ask::Count => 0,
         };
         Pending {
             ask,
@@ -332,11 +333,11 @@ impl Core {
         self.is_up = true;
         self.backlog_bytes = 0;
         for late in std::mem::take(&mut self.backlog) {
-            let origin = &self.origin;
+            let (origin, told) = (&self.origin, self.number);
             let channel = self
                 .channels
                 .entry(late.channel)
-                .or_insert_with(|| Channel::new(origin.clone()));
+                .or_insert_with(|| Channel::new(origin.clone(), told));
             channel.late = 0;
             channel.waiting.push_back(Pending {
                 ask: Ask::Publish {

@@ -21,7 +21,8 @@ pub struct ChannelKeys {
     pub members: String,
     /// the last event of a cache channel; of those who watch a user: there while he is online
     pub cached: String,
-    /// hash: who left (`-USER`), or that the channel was vacated (`.`), by the news of it that waits for a return
+    /// hash: news that nobody has told. `+NODE.NUMBER/WHAT`: who tells them; what waits for a return, who left (`-USER`) or that the
+    /// channel was vacated (`.`): the `NODE.NUMBER` of it
     pub held: String,
     /// list: the last events, for nodes whose connection was away
     pub history: String,
@@ -66,12 +67,17 @@ impl Keys {
         format!("{}:connections:{app_id}", self.prefix)
     }
 
-    /// Hash: what every node says of itself. In one slot with [`Keys::nodes`].
+    /// Hash: what every node says of itself, and what this memory of Redis is called (the empty field). In one slot with [`Keys::nodes`].
     pub fn loads(&self) -> String {
         format!("{}:{{nodes}}:loads", self.prefix)
     }
 
-    /// Set: the channels a node has subscribers of, for whoever cleans up after it.
+    /// Hash: for every dead node who takes away what it has, and until when nobody else does. In one slot with [`Keys::nodes`].
+    pub fn sweepers(&self) -> String {
+        format!("{}:{{nodes}}:sweepers", self.prefix)
+    }
+
+    /// Set: the channels a node has subscribers or untold news of, for whoever cleans up after it.
     pub fn channels_on(&self, node: &str) -> String {
         format!("{}:node:{node}:channels", self.prefix)
     }

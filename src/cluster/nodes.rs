@@ -10,10 +10,10 @@ use redis::{FromRedisValue, Pipeline, RedisResult, Script};
 use super::{
     calls::with_news,
     connection::Connection,
-    keys::{Keys, channel_name},
+    keys::{ChannelKeys, Keys, channel_name},
     rules::Rules,
     scripts::{At, Holding, Scripts},
-    terms::Registered,
+    terms::{Open, Registered},
 };
 use crate::protocol::channel::ChannelName;
 
@@ -24,6 +24,8 @@ const SWEEP_BATCH: usize = 256;
 pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
+static FORGET: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/forget.lua")));
 
 /// What a sign of life is answered with.
 #[derive(Debug)]
@@ -32,7 +34,9 @@ pub struct Beat {
     pub was_forgotten: bool,
     /// nodes that give signs of life, this one included
     pub alive: usize,
-    /// marked: they will be told that they were forgotten
+    /// names what Redis remembers: another one whenever it has lost everything
+    pub memory: String,
+    /// to be taken away by this node; marked: they will be told that they were forgotten
     pub dead: Vec<String>,
 }
 
@@ -55,6 +59,7 @@ pub async fn beat(
     let dead_after_ms = u64::try_from((heartbeat * BEATS).as_millis()).unwrap_or(u64::MAX);
     let mut call = BEAT.key(keys.nodes());
     call.key(keys.loads());
+    call.key(keys.sweepers());
     call.arg(node)
         .arg(dead_after_ms)
         .arg(u8::from(is_first))
@@ -68,6 +73,7 @@ pub async fn beat(
     Ok(Beat {
         was_forgotten: answer.next().as_deref() == Some("1"),
         alive: answer.next().and_then(|n| n.parse().ok()).unwrap_or(1),
+        memory: answer.next().unwrap_or_default(),
         dead: answer.collect(),
     })
 }
@@ -106,12 +112,14 @@ pub async fn listen(
     all(connection, &mut pipe).await
 }
 
-/// The counterpart of [`listen`].
+/// The counterpart of [`listen`]. `has_news`: of these channels something is still to be told, so whoever takes away what a dead node has
+/// must find them.
 pub async fn stop_listening(
     connection: &mut Connection,
     keys: &Keys,
     node: &str,
     topics: &[Topic<'_>],
+    has_news: bool,
 ) -> RedisResult<()> {
     let mut pipe = Pipeline::new();
     for topic in topics {
@@ -120,9 +128,42 @@ pub async fn stop_listening(
         pipe.cmd("ZREM")
             .arg(keys.channels_of(topic.app_id))
             .arg(entry);
-        pipe.cmd("SREM")
-            .arg(keys.channels_on(node))
-            .arg(topic.topic);
+        if !has_news {
+            pipe.cmd("SREM")
+                .arg(keys.channels_on(node))
+                .arg(topic.topic);
+        }
+    }
+    all(connection, &mut pipe).await
+}
+
+/// After [`stop_listening`] with news: they have been told.
+pub async fn leave_channels(
+    connection: &mut Connection,
+    keys: &Keys,
+    node: &str,
+    topics: &[Topic<'_>],
+) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    let topics: Vec<&str> = topics.iter().map(|topic| topic.topic).collect();
+    pipe.cmd("SREM").arg(keys.channels_on(node)).arg(topics);
+    all(connection, &mut pipe).await
+}
+
+/// News that have been told.
+#[derive(Clone, Debug)]
+pub struct Told {
+    pub keys: Arc<ChannelKeys>,
+    /// what they are called
+    pub field: String,
+}
+
+/// They need not be told any more.
+pub async fn forget_news(connection: &mut Connection, told: &[Told]) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    for of_channel in told.chunk_by(|a, b| a.keys.held == b.keys.held) {
+        let fields: Vec<&str> = of_channel.iter().map(|told| told.field.as_str()).collect();
+        pipe.cmd("HDEL").arg(&of_channel[0].keys.held).arg(fields);
     }
     all(connection, &mut pipe).await
 }
@@ -165,27 +206,28 @@ pub async fn note_connections(
     all(connection, &mut pipe).await
 }
 
-/// What somebody had who is gone, and what follows for whoever it had it with.
+/// A channel of somebody who is gone, and what is to be told of it.
 pub struct Swept {
     pub app_id: String,
     pub channel: ChannelName,
-    pub registered: Registered,
-    /// of the news
-    pub number: u64,
+    /// by name of the node that is gone
+    pub news: Vec<Open>,
 }
 
 /// What a sweep is given.
 pub struct Sweep<'a> {
     pub keys: &'a Keys,
     pub scripts: &'a Scripts,
-    /// names the news of who leaves by it
-    pub origin: &'a str,
+    /// tells what follows
+    pub teller: &'a str,
+    pub heartbeat: Duration,
     /// ids of apps that may have connections
     pub apps: &'a [Arc<str>],
     pub rules: &'a (dyn Fn(&str, &ChannelName) -> Rules + Send + Sync),
 }
 
-/// Takes away all that a node has, on the channels that are written down and on these topics. Whoever does it twice does nothing the second time.
+/// Takes away all that a node has, on the channels that are written down and on these topics, but for the news that it hasn't told:
+/// their channels are answered and stay written down until [`forget`]. Whoever does it twice is answered those that are left.
 pub async fn sweep(
     connection: &mut Connection,
     sweep: &Sweep<'_>,
@@ -205,11 +247,32 @@ pub async fn sweep(
     for app_id in sweep.apps {
         pipe.cmd("HDEL").arg(keys.connections_of(app_id)).arg(node);
     }
-    pipe.cmd("DEL").arg(keys.channels_on(node));
-    pipe.cmd("HDEL").arg(keys.loads()).arg(node);
-    pipe.cmd("ZREM").arg(keys.nodes()).arg(node);
     all(connection, &mut pipe).await?;
     Ok(swept)
+}
+
+/// The end of a node of which nothing is left to take away or tell.
+pub async fn forget(connection: &mut Connection, keys: &Keys, node: &str) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    pipe.cmd("DEL").arg(keys.channels_on(node));
+    all(connection, &mut pipe).await?;
+    let mut call = FORGET.key(keys.nodes());
+    call.key(keys.loads()).key(keys.sweepers()).arg(node);
+    match connection {
+        Connection::One(connection) => call.invoke_async(connection).await,
+        Connection::Cluster(connection) => call.invoke_async(connection).await,
+    }
+}
+
+/// This node goes, and others are to tell its news: they find it dead with their next sign of life.
+pub async fn hand_over(connection: &mut Connection, keys: &Keys, node: &str) -> RedisResult<()> {
+    let mut pipe = Pipeline::new();
+    pipe.cmd("ZADD")
+        .arg(keys.nodes())
+        .arg("XX")
+        .arg(-1)
+        .arg(node);
+    all(connection, &mut pipe).await
 }
 
 async fn sweep_channels(
@@ -231,36 +294,48 @@ async fn sweep_channels(
         let names = keys.channel(app_id, &channel);
         let at = At { keys: &names, node };
         let rules = (sweep.rules)(app_id, &channel);
-        let number = rand::random();
+        // not one that the node itself has given
+        let number = rand::random::<u64>() | 1 << 63;
         let nothing = Holding {
             subscriptions: 0,
             seen: 0,
             heard: (0, 0),
             members: &[],
         };
-        with_news(sweep.origin, number, rules.hold, |news| {
+        with_news(node, number, rules, sweep.heartbeat, |news| {
             let scripts = sweep.scripts;
-            scripts.register(&mut pipe, at, nothing, rules.tell_count, news);
+            let (tell_count, teller) = (rules.tell_count, sweep.teller);
+            scripts.register(&mut pipe, at, nothing, tell_count, news, teller);
         });
         pipe.cmd("ZREM")
             .arg(keys.channels_of(app_id))
             .arg(index_entry(&channel, node));
-        channels.push((app_id, channel, number));
+        channels.push((app_id, channel, topic));
     }
     if channels.is_empty() {
         return Ok(Vec::new());
     }
     let answers = connection.call(&mut pipe).await?;
     let mut answers = answers.into_iter().step_by(2);
-    let mut swept = Vec::with_capacity(channels.len());
-    for (app_id, channel, number) in channels {
+    let (mut swept, mut done) = (Vec::new(), Vec::new());
+    for (app_id, channel, topic) in channels {
         let Some(answer) = answers.next() else { break };
-        swept.push(Swept {
-            app_id: app_id.to_owned(),
-            channel,
-            registered: Registered::from_value(&answer?)?,
-            number,
-        });
+        let news = Registered::from_value(&answer?)?.news;
+        if news.is_empty() {
+            done.push(topic);
+        } else {
+            swept.push(Swept {
+                app_id: app_id.to_owned(),
+                channel,
+                news,
+            });
+        }
+    }
+    // whoever goes on after this one begins behind them
+    if !done.is_empty() {
+        let mut pipe = Pipeline::new();
+        pipe.cmd("SREM").arg(keys.channels_on(node)).arg(done);
+        all(connection, &mut pipe).await?;
     }
     Ok(swept)
 }

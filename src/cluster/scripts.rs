@@ -7,8 +7,7 @@ use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInv
 use super::{
     keys::ChannelKeys,
     messages,
-    rules::Rules,
-    terms::{Joined, Kept, Left, Published, Registered, Telling, Wanted},
+    terms::{Happening, Joined, Kept, Left, Open, Published, Registered, Telling, Wanted},
 };
 use crate::frame::Frame;
 
@@ -67,12 +66,14 @@ pub struct Publication<'a> {
     pub is_late: bool,
 }
 
-/// News of who left that wait for a return.
+/// What comes of a call for those who want to know what happens: it is written down until it is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct News<'a> {
-    /// no other news ever have it; empty = they don't wait
+    /// `NODE.NUMBER`, which no other news ever have; empty = nobody wants to know
     pub name: &'a str,
     pub remembered_ms: u64,
+    /// the news that somebody left wait for a return
+    pub is_held: bool,
 }
 
 /// Who a subscription on a presence channel is.
@@ -130,8 +131,9 @@ impl Scripts {
         at: At<'_>,
         member: Option<Member<'_>>,
         members_max: u32,
-        rules: Rules,
+        tell_count: bool,
         wanted: Wanted,
+        news: News<'_>,
     ) {
         let (user_id, text) = member.map_or(("", ""), |member| (member.user_id, member.text));
         let mut call = self.join.prepare_invoke();
@@ -144,9 +146,11 @@ impl Scripts {
             .arg(user_id)
             .arg(text)
             .arg(members_max)
-            .arg(u8::from(rules.tell_count))
+            .arg(u8::from(tell_count))
             .arg(wanted as u8)
-            .arg(u8::from(rules.hold.is_some()));
+            .arg(news.name)
+            .arg(news.remembered_ms)
+            .arg(u8::from(news.is_held));
         pipe.invoke_script(&call);
     }
 
@@ -169,7 +173,8 @@ impl Scripts {
             .arg(user_id.unwrap_or_default())
             .arg(u8::from(tell_count))
             .arg(news.name)
-            .arg(news.remembered_ms);
+            .arg(news.remembered_ms)
+            .arg(u8::from(news.is_held));
         pipe.invoke_script(&call);
     }
 
@@ -205,7 +210,7 @@ impl Scripts {
         pipe.invoke_script(&call);
     }
 
-    /// Answered with [`Registered`].
+    /// Answered with [`Registered`]. `teller`: tells the news of the node.
     pub fn register(
         &self,
         pipe: &mut Pipeline,
@@ -213,6 +218,7 @@ impl Scripts {
         holding: Holding<'_>,
         tell_count: bool,
         news: News<'_>,
+        teller: &str,
     ) {
         let mut call = self.register.prepare_invoke();
         call.key(&at.keys.state)
@@ -228,7 +234,9 @@ impl Scripts {
             .arg(news.name)
             .arg(news.remembered_ms)
             .arg(holding.heard.0)
-            .arg(holding.heard.1);
+            .arg(holding.heard.1)
+            .arg(teller)
+            .arg(u8::from(news.is_held));
         for (member, connections) in holding.members {
             call.arg(member.user_id).arg(*connections).arg(member.text);
         }
@@ -236,10 +244,20 @@ impl Scripts {
     }
 
     /// Answered with 1 (tell the news), 0 (don't) or 2 (nothing is known of them).
-    pub fn claim(&self, pipe: &mut Pipeline, keys: &ChannelKeys, what: &str, name: &str) {
+    pub fn claim(
+        &self,
+        pipe: &mut Pipeline,
+        keys: &ChannelKeys,
+        what: &str,
+        news: News<'_>,
+        teller: &str,
+    ) {
         let mut call = self.claim.prepare_invoke();
         call.key(&keys.state).key(&keys.members).key(&keys.held);
-        call.arg(what).arg(name);
+        call.arg(what)
+            .arg(news.name)
+            .arg(teller)
+            .arg(news.remembered_ms);
         pipe.invoke_script(&call);
     }
 
@@ -317,37 +335,26 @@ impl Registered {
         let [
             sequence,
             subscriptions,
-            was_occupied,
-            changes,
+            news,
             members,
             missed,
             cached,
             cached_ms,
-            is_return,
             events,
             history,
         ] = &fields[..]
         else {
-            return Err(unexpected("register answers eleven things"));
+            return Err(unexpected("register answers nine things"));
         };
-        let (mut came, mut went) = (Vec::new(), Vec::new());
-        for change in texts(changes)? {
-            let (kind, user_id) = change.split_at_checked(1).unwrap_or_default();
-            match kind {
-                "-" => went.push(user_id.to_owned()),
-                _ => came.push((user_id.to_owned(), kind == "=")),
-            }
-        }
+        let mut news: Vec<Open> = texts(news)?.iter().filter_map(|text| open(text)).collect();
+        news.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
         Ok(Registered {
             sequence: optional_number(sequence)?,
             subscriptions: count(subscriptions)?,
-            was_occupied: count(was_occupied)? == 1,
             missed: number(missed)?,
-            came,
-            went,
+            news,
             members: texts(members)?,
             kept: kept(cached, cached_ms)?,
-            is_return: count(is_return)? == 1,
             events: number(events)?,
             // what another version wrote is none of ours
             history: texts(history)?
@@ -356,6 +363,16 @@ impl Registered {
                 .collect(),
         })
     }
+}
+
+/// News as a registration answers them.
+fn open(text: &str) -> Option<Open> {
+    let (number, word) = text.get(1..)?.split_once('/')?;
+    Some(Open {
+        number: number.parse().ok()?,
+        happening: Happening::parse(word)?,
+        is_held: text.starts_with('h'),
+    })
 }
 
 fn text(value: &Value) -> RedisResult<String> {

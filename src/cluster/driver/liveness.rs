@@ -1,21 +1,9 @@
 //! Signs of life: this node's own, what follows from those of others that are missing, and how many connections there are.
 
-use std::{collections::HashMap, future::Future, mem, sync::Arc, time::Instant};
-
-use redis::RedisResult;
+use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
 use super::{Done, Driver, Node};
-use crate::{
-    cluster::{
-        channel::happenings,
-        connection::Connection,
-        core::Input,
-        nodes::{self, Swept},
-        queries,
-        terms::Held,
-    },
-    hub::inbox::ChannelKey,
-};
+use crate::cluster::{core::Input, nodes, queries};
 
 impl<N: Node> Driver<N> {
     pub(super) fn beat(&mut self) {
@@ -48,6 +36,7 @@ impl<N: Node> Driver<N> {
         self.is_beating = false;
         self.has_beaten = true;
         self.last_beat = Some(Instant::now());
+        self.memory = beat.memory.into();
         if beat.was_forgotten {
             return self.rename();
         }
@@ -55,10 +44,9 @@ impl<N: Node> Driver<N> {
         if !self.is_up {
             self.go_up();
         }
-        let dead: Vec<String> = beat
-            .dead
-            .into_iter()
-            .filter(|name| self.sweeping.insert(name.clone()))
+        let dead = beat.dead.into_iter().map(Arc::from);
+        let dead: Vec<Arc<str>> = dead
+            .filter(|name| !self.sweeping.contains_key(name))
             .collect();
         if !dead.is_empty() {
             tracing::warn!(
@@ -74,6 +62,7 @@ impl<N: Node> Driver<N> {
         self.node.link(true);
         self.expire_backlog();
         self.input(Input::Up);
+        self.tell_watchers_again();
     }
 
     pub(super) fn expire_backlog(&mut self) {
@@ -97,63 +86,9 @@ impl<N: Node> Driver<N> {
         }
         // The others have taken out what this node had, but not what it did by its old name since then.
         let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
-        self.sweep(vec![before.to_string()], topics);
+        self.lingering.clear();
+        self.sweep(vec![before], topics);
         self.beat();
-    }
-
-    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
-    pub(super) fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
-        let Some(connection) = self.connection.clone() else {
-            return;
-        };
-        let sweep = self.sweep_of(dead, topics, connection);
-        self.begin(async move { Done::Swept(sweep.await) });
-    }
-
-    pub(super) fn sweep_of(
-        &self,
-        names: Vec<String>,
-        topics: Vec<String>,
-        mut connection: Connection,
-    ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
-        let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
-        let origin: Arc<str> = self.core.origin().into();
-        let apps = self.node.connections();
-        let rules = self.node.rulebook();
-        async move {
-            let apps: Vec<Arc<str>> = apps.into_iter().map(|(app_id, _)| app_id).collect();
-            let sweep = nodes::Sweep {
-                keys: &keys,
-                scripts: &scripts,
-                origin: &origin,
-                apps: &apps,
-                rules: &*rules,
-            };
-            let mut swept = Vec::new();
-            for name in names {
-                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
-            }
-            Ok(swept)
-        }
-    }
-
-    pub(super) fn take_swept(&mut self, swept: &Swept) {
-        let Some(app) = self.node.app(&swept.app_id) else {
-            return;
-        };
-        let channel = ChannelKey {
-            app,
-            name: swept.channel.clone(),
-        };
-        let rules = (self.node.rulebook())(&swept.app_id, &swept.channel);
-        let app_id: Arc<str> = swept.app_id.as_str().into();
-        let held = rules.hold.map(|wait| Held {
-            number: swept.number,
-            wait,
-        });
-        for happening in happenings(&swept.registered, held) {
-            self.happened(channel.clone(), &app_id, happening);
-        }
     }
 
     /// Writes down how many connections there are, if the number has changed.

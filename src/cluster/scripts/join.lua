@@ -3,7 +3,8 @@
 --
 -- KEYS  state, connections of members, members, cached, held
 -- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
---       what to name (0 nothing, 1 the cached event, 2 all members too), whether news of who left may be held (1 or 0)
+--       what to name (0 nothing, 1 the cached event, 2 all members too), name of the news or '' if nobody wants to know,
+--       milliseconds for which news are remembered, whether news of who left are held (1 or 0)
 -- Answers {'full'} or {'ok', sequence, subscriptions, is new member, was told (0 no, 1 yes, 2 later), cancelled news of the channel,
 -- cancelled news of the member, cached or false, milliseconds it is kept, members,
 -- events so far}
@@ -58,13 +59,26 @@ if ARGV[7] == '1' then
     end
 end
 
-local cancels_channel, cancels_member = 0, 0
-if ARGV[9] == '1' then
+-- What happened is written down until the node has told it, unless it is a return.
+local cancels_channel, cancels_member, name = 0, 0, ARGV[9]
+if name ~= '' then
+    local news = {}
     if total == 1 then
-        cancels_channel = redis.call('HDEL', held, '.')
+        cancels_channel = ARGV[11] == '1' and redis.call('HDEL', held, '.') or 0
+        if cancels_channel == 0 then
+            news = {'+' .. name .. '/*', node}
+        end
     end
     if is_new == 1 then
-        cancels_member = redis.call('HDEL', held, '-' .. user)
+        cancels_member = ARGV[11] == '1' and redis.call('HDEL', held, '-' .. user) or 0
+        if cancels_member == 0 then
+            news[#news + 1] = '+' .. name .. '/+' .. user
+            news[#news + 1] = node
+        end
+    end
+    if #news > 0 then
+        redis.call('HSET', held, unpack(news))
+        redis.call('PEXPIRE', held, ARGV[10])
     end
 end
 
