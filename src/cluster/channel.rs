@@ -47,7 +47,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ask: Ask,
-    /// of an event: its number among this process's
+    /// of an event: its number among this process's; of a join or leave that is on its way: that of its news
     pub(super) number: u64,
     /// it has waited while Redis was away
     pub(super) is_late: bool,
@@ -135,8 +135,13 @@ impl Channel {
         !self.workers.is_empty() || !self.arriving.is_empty()
     }
 
-    /// Takes what waits, up to so many, as far as it may go out now.
-    pub(super) fn next_calls(&mut self, max: usize, has_cached: bool) -> Vec<Call> {
+    /// Takes what waits, up to so many, as far as it may go out now. `number`: the last one given to anything of this process.
+    pub(super) fn next_calls(
+        &mut self,
+        max: usize,
+        has_cached: bool,
+        number: &mut u64,
+    ) -> Vec<Call> {
         if !self.has_anybody() {
             self.forget_place();
         }
@@ -148,11 +153,15 @@ impl Channel {
         self.asked_for_all = wanted == Wanted::All;
         let mut calls = Vec::new();
         while calls.len() < max
-            && let Some(pending) = self.waiting.front()
+            && let Some(pending) = self.waiting.front_mut()
         {
             let is_join = matches!(pending.ask, Ask::Join { .. });
             if is_join && self.phase != Phase::Live {
                 break;
+            }
+            if let Ask::Join { .. } | Ask::Leave { .. } = pending.ask {
+                *number += 1;
+                pending.number = *number;
             }
             calls.push(pending.call(wanted));
             self.on_way.extend(self.waiting.pop_front());
@@ -601,13 +610,7 @@ impl Channel {
     }
 
     /// What the registration of this number has changed, and what calls have changed whose answers were lost.
-    fn tell_news(
-        &mut self,
-        key: &ChannelKey,
-        news: Vec<Open>,
-        number: u64,
-        out: &mut Vec<Output>,
-    ) {
+    fn tell_news(&mut self, key: &ChannelKey, news: Vec<Open>, number: u64, out: &mut Vec<Output>) {
         let answered = std::mem::replace(&mut self.answered, number);
         for news in news.into_iter().filter(|news| news.number > answered) {
             let wait = self.rules.hold.filter(|_| news.is_held);
@@ -759,12 +762,7 @@ impl Pending {
     }
 }
 
-fn happened(
-    key: &ChannelKey,
-    happening: Happening,
-    number: u64,
-    wait: Option<Duration>,
-) -> Output {
+fn happened(key: &ChannelKey, happening: Happening, number: u64, wait: Option<Duration>) -> Output {
     Output::Happened {
         channel: key.clone(),
         happening,

@@ -170,8 +170,9 @@ impl Core {
 
     fn number(&mut self, ask: Ask) -> Pending {
         let number = match ask {
-            Ask::Publish { .. } | Ask::Join { .. } | Ask::Leave { .. } => self.next_number(),
-            Ask::Online(..) | Ask::Count => 0,
+            Ask::Publish { .. } => self.next_number(),
+            // when they go out
+            _ => 0,
         };
         Pending {
             ask,
@@ -225,7 +226,7 @@ impl Core {
             self.number = number;
             return;
         }
-        let calls = channel.next_calls(CALLS_MAX, has_cached(key));
+        let calls = channel.next_calls(CALLS_MAX, has_cached(key), &mut self.number);
         if calls.is_empty() {
             self.drop_if_idle(key, out);
         } else {

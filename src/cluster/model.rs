@@ -5,9 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::terms::{
-    Answer, Call, Event, Joined, Left, Message, Published, Registered, Telling, Wanted, What,
-    member_text,
+use super::{
+    rules::Rules,
+    terms::{
+        Answer, Call, Event, Happening, Joined, Left, Message, Open, Published, Registered,
+        Telling, Wanted, What, member_text,
+    },
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 
@@ -35,6 +38,8 @@ pub struct Redis {
     pub channels: HashMap<ChannelKey, State>,
     /// remembers without end
     history: HashMap<ChannelKey, Vec<Message>>,
+    /// news that nobody has told, as they are written down
+    pub news: HashMap<ChannelKey, BTreeMap<String, String>>,
     /// as TIME: what a channel begins to count at
     clock: u64,
 }
@@ -64,6 +69,47 @@ impl Redis {
     pub fn forget(&mut self) {
         self.channels.clear();
         self.history.clear();
+        self.news.clear();
+    }
+
+    fn news_of(&mut self, key: &ChannelKey, node: &str, number: u64, rules: Rules) -> News<'_> {
+        News {
+            written: self.news.entry(key.clone()).or_default(),
+            node: node.to_owned(),
+            name: format!("{node}.{number}"),
+            rules,
+        }
+    }
+
+    /// Whether news that have waited are to be told: 1, 0 or 2.
+    pub fn claim(&mut self, key: &ChannelKey, word: &str, name: &str, teller: &str) -> i64 {
+        let written = self.news.entry(key.clone()).or_default();
+        let field = format!("+{name}/{word}");
+        let known = written.get(word).cloned();
+        if known.as_deref() == Some(name) {
+            written.remove(word);
+            written.insert(field, teller.to_owned());
+            return 1;
+        }
+        if let Some(other) = written.get(&field) {
+            return i64::from(other == teller);
+        }
+        let state = self.channels.get(key);
+        let is_there = state.is_some_and(|state| match word {
+            "." => true,
+            _ => state.members.contains_key(&word[1..]),
+        });
+        match known.is_some() || is_there {
+            true => 0,
+            false => 2,
+        }
+    }
+
+    /// News that were told.
+    pub fn forget_news(&mut self, key: &ChannelKey, field: &str) {
+        if let Some(written) = self.news.get_mut(key) {
+            written.remove(field);
+        }
     }
 
     pub fn call(
@@ -76,11 +122,29 @@ impl Redis {
         self.clock += 1_000;
         let mut told = Told::new();
         let answer = match call {
-            Call::Join { member, wanted, .. } => {
+            Call::Join {
+                member,
+                wanted,
+                rules,
+                number,
+                ..
+            } => {
                 let list = *wanted == Wanted::All;
-                self.join(key, node, member.as_deref(), list, &mut told)
+                let mut answer = self.join(key, node, member.as_deref(), list, &mut told);
+                let mut news = self.news_of(key, node, *number, *rules);
+                news.joined(member.as_deref(), &mut answer);
+                answer
             }
-            Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
+            Call::Leave {
+                user_id,
+                rules,
+                number,
+            } => {
+                let answer = self.leave(key, node, user_id.as_deref(), &mut told);
+                let mut news = self.news_of(key, node, *number, *rules);
+                news.left(user_id.as_deref(), &answer);
+                answer
+            }
             Call::Publish {
                 number,
                 event,
@@ -91,7 +155,8 @@ impl Redis {
                 seen,
                 heard,
                 members,
-                ..
+                rules,
+                number,
             } => {
                 let members: Vec<(&Member, u32)> =
                     members.iter().map(|(m, count)| (&**m, *count)).collect();
@@ -101,7 +166,7 @@ impl Redis {
                     heard: *heard,
                     members: &members,
                 };
-                self.register(key, node, &holding, &mut told)
+                self.register(key, node, &holding, (*number, *rules, node), &mut told)
             }
             Call::Online(_) | Call::Count => {
                 unreachable!("the model knows nothing of watchers and large channels")
@@ -248,6 +313,7 @@ impl Redis {
         key: &ChannelKey,
         node: &str,
         holding: &Holding<'_>,
+        (number, rules, teller): (u64, Rules, &str),
         told: &mut Told,
     ) -> Answer {
         let Holding {
@@ -262,17 +328,16 @@ impl Redis {
         let mut registered = Registered {
             sequence: (before.sequence > 0).then_some(before.sequence),
             subscriptions: before.total,
-            was_occupied: before.total > 0,
             missed: 0,
-            came: Vec::new(),
-            went: Vec::new(),
+            news: Vec::new(),
             members: Vec::new(),
             kept: None,
-            is_return: false,
             events: before.events,
             history: Vec::new(),
         };
+        let mut happened = Vec::new();
         if subscriptions == 0 && had == 0 {
+            registered.news = self.news_of(key, node, number, rules).open(teller);
             return Answer::Registered(registered);
         }
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
@@ -301,7 +366,7 @@ impl Redis {
                     0,
                     0,
                 ));
-                registered.went.push(user);
+                happened.push(Happening::MemberRemoved(user.as_str().into()));
             }
         }
         for (member, count) in members {
@@ -314,7 +379,7 @@ impl Redis {
                 state.sequence += 1;
                 let added = What::MemberAdded(Arc::new((*member).clone()));
                 told.push((state.sequence, added, 0, 0));
-                registered.came.push((user, false));
+                happened.push(Happening::MemberAdded(user.as_str().into()));
             }
         }
         state.total = state.total - had + subscriptions;
@@ -343,10 +408,113 @@ impl Redis {
         if subscriptions > 0 {
             registered.members = state.members.values().cloned().collect();
         }
+        match (before.total > 0, state.total > 0) {
+            (false, true) => happened.push(Happening::Occupied),
+            (true, false) => happened.push(Happening::Vacated),
+            _ => {}
+        }
         if state.total == 0 {
             self.channels.remove(key);
             self.history.remove(key);
         }
+        let mut news = self.news_of(key, node, number, rules);
+        for happening in &happened {
+            news.write(happening);
+        }
+        registered.news = news.open(teller);
         Answer::Registered(registered)
+    }
+}
+
+/// What comes of a call for those who want to know.
+struct News<'a> {
+    written: &'a mut BTreeMap<String, String>,
+    node: String,
+    name: String,
+    rules: Rules,
+}
+
+impl News<'_> {
+    /// `false`: it is the return of who left, which is cancelled.
+    fn write(&mut self, happening: &Happening) -> bool {
+        if !self.rules.is_told {
+            return true;
+        }
+        let word = happening.word();
+        let contrary = match happening {
+            Happening::Occupied => Some(".".to_owned()),
+            Happening::MemberAdded(user) => Some(format!("-{user}")),
+            _ => None,
+        };
+        let is_held = self.rules.hold.is_some();
+        match contrary {
+            Some(contrary) if is_held && self.written.remove(&contrary).is_some() => return false,
+            None if is_held => self.written.insert(word, self.name.clone()),
+            _ => {
+                let field = format!("+{}/{word}", self.name);
+                self.written.insert(field, self.node.clone())
+            }
+        };
+        true
+    }
+
+    fn joined(&mut self, member: Option<&Member>, answer: &mut Answer) {
+        let Answer::Joined(Joined::Yes {
+            subscriptions,
+            is_new_member,
+            is_return,
+            is_members_return,
+            ..
+        }) = answer
+        else {
+            return;
+        };
+        if *subscriptions == 1 {
+            *is_return = !self.write(&Happening::Occupied);
+        }
+        if let (true, Some(member)) = (*is_new_member, member) {
+            *is_members_return = !self.write(&Happening::MemberAdded(member.user_id.clone()));
+        }
+    }
+
+    fn left(&mut self, user: Option<&str>, answer: &Answer) {
+        let Answer::Left(left) = answer else { return };
+        if let (true, Some(user)) = (left.has_member_left, user) {
+            self.write(&Happening::MemberRemoved(user.into()));
+        }
+        if left.sequence.is_some() && left.subscriptions == 0 {
+            self.write(&Happening::Vacated);
+        }
+    }
+
+    /// Those of the node, which this one tells from now on.
+    fn open(self, teller: &str) -> Vec<Open> {
+        if !self.rules.is_told {
+            return Vec::new();
+        }
+        let mine = format!("{}.", self.node);
+        let mut open = Vec::new();
+        for (field, value) in self.written.iter_mut() {
+            let (named, word, is_held) = match field.strip_prefix('+') {
+                Some(told) => match told.split_once('/') {
+                    Some((named, word)) => (named.to_owned(), word, false),
+                    None => continue,
+                },
+                None => (value.clone(), field.as_str(), true),
+            };
+            let Some(number) = named.strip_prefix(&mine) else {
+                continue;
+            };
+            if !is_held {
+                *value = teller.to_owned();
+            }
+            open.push(Open {
+                number: number.parse().expect("a number"),
+                happening: Happening::parse(word).expect("a word"),
+                is_held,
+            });
+        }
+        open.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
+        open
     }
 }

@@ -24,8 +24,7 @@ const SWEEP_BATCH: usize = 256;
 pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
-static FORGET: LazyLock<Script> =
-    LazyLock::new(|| Script::new(include_str!("scripts/forget.lua")));
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forget.lua")));
 
 /// What a sign of life is answered with.
 #[derive(Debug)]

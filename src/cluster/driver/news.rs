@@ -108,9 +108,9 @@ impl<N: Node> Driver<N> {
         });
         let told: Vec<Told> = told.collect();
         self.forgetting = told.len();
-        self.begin(async move {
-            Done::ForgottenNews(nodes::forget_news(&mut connection, &told).await)
-        });
+        self.begin(
+            async move { Done::ForgottenNews(nodes::forget_news(&mut connection, &told).await) },
+        );
     }
 
     pub(super) fn news_forgotten(&mut self) {
