@@ -7,7 +7,7 @@ use redis::{Pipeline, RedisResult, Value};
 use super::{
     keys::ChannelKeys,
     rules::Rules,
-    scripts::{At, Holding, Member, News, Publication, Scripts},
+    scripts::{At, Holding, Joining, Member, News, Publication, Scripts},
     terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, member_text},
     wire,
 };
@@ -75,8 +75,13 @@ pub fn add(
             let member = member.as_deref().zip(text.as_deref());
             let member = member.map(|(member, text)| described(member, text));
             with_news(node, *number, *rules, heartbeat, |news| {
-                let tell_count = rules.tell_count;
-                scripts.join(pipe, at, member, *members_max, tell_count, *wanted, news);
+                let joining = Joining {
+                    member,
+                    members_max: *members_max,
+                    tell_count: rules.tell_count,
+                    wanted: *wanted,
+                };
+                scripts.join(pipe, at, joining, news);
             });
         }
         Call::Leave {

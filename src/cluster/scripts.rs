@@ -84,6 +84,17 @@ pub struct Member<'a> {
     pub text: &'a str,
 }
 
+/// A subscription that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining<'a> {
+    /// on a presence channel
+    pub member: Option<Member<'a>>,
+    /// 0 = no limit
+    pub members_max: u32,
+    pub tell_count: bool,
+    pub wanted: Wanted,
+}
+
 /// What a channel looks like to a node that registers what it has.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
@@ -124,17 +135,9 @@ impl Scripts {
         ]
     }
 
-    /// Answered with [`Joined`]. `members_max`: 0 = no limit.
-    pub fn join(
-        &self,
-        pipe: &mut Pipeline,
-        at: At<'_>,
-        member: Option<Member<'_>>,
-        members_max: u32,
-        tell_count: bool,
-        wanted: Wanted,
-        news: News<'_>,
-    ) {
+    /// Answered with [`Joined`].
+    pub fn join(&self, pipe: &mut Pipeline, at: At<'_>, joining: Joining<'_>, news: News<'_>) {
+        let member = joining.member;
         let (user_id, text) = member.map_or(("", ""), |member| (member.user_id, member.text));
         let mut call = self.join.prepare_invoke();
         call.key(&at.keys.state)
@@ -145,9 +148,9 @@ impl Scripts {
         self.begin(&mut call, at)
             .arg(user_id)
             .arg(text)
-            .arg(members_max)
-            .arg(u8::from(tell_count))
-            .arg(wanted as u8)
+            .arg(joining.members_max)
+            .arg(u8::from(joining.tell_count))
+            .arg(joining.wanted as u8)
             .arg(news.name)
             .arg(news.remembered_ms)
             .arg(u8::from(news.is_held));
