@@ -3,6 +3,7 @@
 mod between;
 mod dying;
 mod load;
+mod news;
 mod outage;
 mod storm;
 mod topology;
