@@ -1,4 +1,4 @@
-//! A TCP proxy between a node and Redis that is slow, swallows answers, or cuts what goes through it.
+//! A TCP proxy between a node and Redis that is slow, or cuts what goes through it.
 use std::{
     net::SocketAddr,
     sync::{
@@ -28,7 +28,6 @@ struct Shared {
     /// each way
     delay_ms: AtomicU64,
     refuses: AtomicBool,
-    swallows: AtomicBool,
     /// counts the cuts
     cuts: watch::Sender<u64>,
 }
@@ -42,7 +41,6 @@ impl Proxy {
             to: ([127, 0, 0, 1], port).into(),
             delay_ms: AtomicU64::new(0),
             refuses: AtomicBool::new(false),
-            swallows: AtomicBool::new(false),
             cuts: watch::Sender::new(0),
         });
         let mut accepting = JoinSet::new();
@@ -62,11 +60,6 @@ impl Proxy {
     pub fn delay(&self, delay: Duration) {
         let delay_ms = u64::try_from(delay.as_millis()).expect("a delay");
         self.shared.delay_ms.store(delay_ms, Relaxed);
-    }
-
-    /// Whether what the server says is lost.
-    pub fn swallow(&self, swallows: bool) {
-        self.shared.swallows.store(swallows, Relaxed);
     }
 
     /// Cuts all connections; new ones are welcome.
@@ -105,8 +98,8 @@ async fn pass(client: TcpStream, shared: Arc<Shared>) {
     let (from_server, to_server) = server.into_split();
     tokio::select! {
         _ = cuts.changed() => {}
-        () = copy(from_client, to_server, &shared, false) => {}
-        () = copy(from_server, to_client, &shared, true) => {}
+        () = copy(from_client, to_server, &shared) => {}
+        () = copy(from_server, to_client, &shared) => {}
     }
 }
 
@@ -115,7 +108,6 @@ async fn copy(
     mut from: impl AsyncReadExt + Unpin,
     mut to: impl AsyncWriteExt + Unpin,
     shared: &Shared,
-    may_swallow: bool,
 ) {
     let (sender, mut late) = mpsc::unbounded_channel::<(Instant, Vec<u8>)>();
     let read = async {
@@ -134,9 +126,6 @@ async fn copy(
     let write = async {
         while let Some((due, bytes)) = late.recv().await {
             sleep_until(due).await;
-            if may_swallow && shared.swallows.load(Relaxed) {
-                continue;
-            }
             if to.write_all(&bytes).await.is_err() {
                 return;
             }

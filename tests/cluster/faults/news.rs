@@ -33,6 +33,11 @@ async fn news(redis: &Redis, channel: &str) -> Vec<String> {
     redis.ask(&["HKEYS", &key]).await
 }
 
+async fn is_there(redis: &Redis, channel: &str) -> bool {
+    let key = format!("{PREFIX}:{{{APP_ID}:{channel}}}:state");
+    redis.ask(&["EXISTS", &key]).await
+}
+
 async fn expect(receiver: &mut Receiver, expected: &[String]) {
     let mut events = receiver.events(expected.len()).await;
     events.sort();
@@ -100,7 +105,10 @@ async fn what_a_killed_node_has_not_told_is_told_by_another() {
     drop(b);
 }
 
-/// Redis does what it is asked, and its answers never arrive.
+/// How long everything takes on its way to Redis, and back.
+const SLOW: Duration = Duration::from_millis(300);
+
+/// Redis does what it is asked, and its answers are cut off on their way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_happened_is_told_once_though_the_answer_is_lost() {
     let mut receiver = Receiver::start([]).await;
