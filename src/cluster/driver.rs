@@ -169,6 +169,10 @@ pub struct Driver<N: Node> {
     held: Waiting,
     /// channels that are to be told their number
     counts: VecDeque<(Instant, ChannelKey, Arc<str>)>,
+    /// channels of which it is in doubt who is there
+    unsettled: VecDeque<(Instant, ChannelKey)>,
+    /// names what Redis remembers: see [`nodes::Beat`]
+    life: String,
     /// as Redis knows them
     noted: HashMap<Arc<str>, usize>,
     is_noting: bool,
@@ -186,7 +190,10 @@ impl<N: Node> Driver<N> {
         let is_cluster = matches!(settings.servers, Servers::Cluster(_));
         Driver {
             keys: Keys::new(&settings.prefix),
-            scripts: Arc::new(Scripts::new(is_cluster, settings.history)),
+            scripts: Arc::new(
+                Scripts::new(is_cluster, settings.history)
+                    .with_doubt(settings.heartbeat * nodes::BEATS),
+            ),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
@@ -218,6 +225,8 @@ impl<N: Node> Driver<N> {
             tickets: 0,
             held: Waiting::default(),
             counts: VecDeque::new(),
+            unsettled: VecDeque::new(),
+            life: String::new(),
             noted: HashMap::new(),
             is_noting: false,
             stopping: None,
@@ -317,7 +326,7 @@ impl<N: Node> Driver<N> {
                     self.waiters.insert(number, waiter);
                 }
             }
-            Ask::Leave { .. } | Ask::Online(_) | Ask::Count => {}
+            Ask::Leave { .. } | Ask::Online(_) | Ask::Count | Ask::Settle => {}
         }
         if !self.names.contains_key(&channel) {
             let keys = Arc::new(self.keys.channel(&app_id, &channel.name));
@@ -501,6 +510,9 @@ impl<N: Node> Driver<N> {
                     self.counts.push_back((due, channel, app_id));
                 }
             }
+            Output::SettleLater(channel, doubt) => {
+                self.unsettled.push_back((Instant::now() + doubt, channel));
+            }
             // it may have been asked for again since then
             Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
@@ -530,6 +542,13 @@ impl<N: Node> Driver<N> {
             && let Some((_, channel, app_id)) = self.counts.pop_front()
         {
             self.ask(channel, app_id, Ask::Count, None);
+        }
+        // all wait about as long
+        while let Some((due, _)) = self.unsettled.front()
+            && *due <= now
+            && let Some((_, channel)) = self.unsettled.pop_front()
+        {
+            self.input(Input::Ask(channel, Ask::Settle));
         }
         self.make_up_for_what_was_left_out();
         if !self.is_up {

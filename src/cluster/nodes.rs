@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{FromRedisValue, Pipeline, RedisResult, Script};
+use redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation};
 
 use super::{
     calls::with_news,
@@ -25,11 +25,15 @@ pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 
+static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forget.lua")));
+
 /// What a sign of life is answered with.
 #[derive(Debug)]
 pub struct Beat {
     /// the others have taken this node for dead
     pub was_forgotten: bool,
+    /// names what Redis remembers: another name after it came back empty
+    pub life: String,
     /// nodes that give signs of life, this one included
     pub alive: usize,
     /// marked: they will be told that they were forgotten
@@ -41,35 +45,54 @@ pub fn new_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// Gives a sign of life, the first one for a new name. `sweeps`: whether what dead nodes have is then taken away; if not, they aren't
-/// named.
+/// A node that gives a sign of life.
+pub struct Living<'a> {
+    pub name: &'a str,
+    /// what it says of itself
+    pub load: &'a str,
+    /// the first one by this name
+    pub is_first: bool,
+    /// What dead nodes have is then taken away. If not, they aren't named.
+    pub sweeps: bool,
+    /// see [`Beat::life`]; as the node knows it
+    pub life: &'a str,
+}
+
+/// Gives a sign of life.
 pub async fn beat(
     connection: &mut Connection,
     keys: &Keys,
-    node: &str,
     heartbeat: Duration,
-    is_first: bool,
-    load: &str,
-    sweeps: bool,
+    node: Living<'_>,
 ) -> RedisResult<Beat> {
     let dead_after_ms = u64::try_from((heartbeat * BEATS).as_millis()).unwrap_or(u64::MAX);
     let mut call = BEAT.key(keys.nodes());
-    call.key(keys.loads());
-    call.arg(node)
+    call.key(keys.loads()).key(keys.life());
+    call.arg(node.name)
         .arg(dead_after_ms)
-        .arg(u8::from(is_first))
-        .arg(load)
-        .arg(u8::from(sweeps));
-    let answer: Vec<String> = match connection {
-        Connection::One(connection) => call.invoke_async(connection).await?,
-        Connection::Cluster(connection) => call.invoke_async(connection).await?,
-    };
+        .arg(u8::from(node.is_first))
+        .arg(node.load)
+        .arg(u8::from(node.sweeps))
+        .arg(node.life)
+        .arg(new_name());
+    let answer: Vec<String> = invoke(connection, &call).await?;
     let mut answer = answer.into_iter();
     Ok(Beat {
         was_forgotten: answer.next().as_deref() == Some("1"),
+        life: answer.next().unwrap_or_default(),
         alive: answer.next().and_then(|n| n.parse().ok()).unwrap_or(1),
         dead: answer.collect(),
     })
+}
+
+async fn invoke<T: FromRedisValue>(
+    connection: &mut Connection,
+    call: &ScriptInvocation<'_>,
+) -> RedisResult<T> {
+    match connection {
+        Connection::One(connection) => call.invoke_async(connection).await,
+        Connection::Cluster(connection) => call.invoke_async(connection).await,
+    }
 }
 
 /// The channels of an app that this node has subscribers of, by name and node.
@@ -206,9 +229,10 @@ pub async fn sweep(
         pipe.cmd("HDEL").arg(keys.connections_of(app_id)).arg(node);
     }
     pipe.cmd("DEL").arg(keys.channels_on(node));
-    pipe.cmd("HDEL").arg(keys.loads()).arg(node);
-    pipe.cmd("ZREM").arg(keys.nodes()).arg(node);
     all(connection, &mut pipe).await?;
+    let mut call = FORGET.key(keys.nodes());
+    call.key(keys.loads()).key(keys.life()).arg(node);
+    let _: i64 = invoke(connection, &call).await?;
     Ok(swept)
 }
 
@@ -232,15 +256,9 @@ async fn sweep_channels(
         let at = At { keys: &names, node };
         let rules = (sweep.rules)(app_id, &channel);
         let number = rand::random();
-        let nothing = Holding {
-            subscriptions: 0,
-            seen: 0,
-            heard: (0, 0),
-            members: &[],
-        };
         with_news(sweep.origin, number, rules.hold, |news| {
             let scripts = sweep.scripts;
-            scripts.register(&mut pipe, at, nothing, rules.tell_count, news);
+            scripts.register(&mut pipe, at, Holding::NOTHING, rules.tell_count, news);
         });
         pipe.cmd("ZREM")
             .arg(keys.channels_of(app_id))
@@ -255,10 +273,14 @@ async fn sweep_channels(
     let mut swept = Vec::with_capacity(channels.len());
     for (app_id, channel, number) in channels {
         let Some(answer) = answers.next() else { break };
+        // who has nothing isn't asked what was there
+        let Some(registered) = Registered::from_value(&answer?)? else {
+            continue;
+        };
         swept.push(Swept {
             app_id: app_id.to_owned(),
             channel,
-            registered: Registered::from_value(&answer?)?,
+            registered,
             number,
         });
     }

@@ -34,9 +34,10 @@ impl<N: Node> Driver<N> {
             | Happening::MemberAdded {
                 is_return: true, ..
             } => return,
-            Happening::Occupied { .. } | Happening::MemberAdded { .. } | Happening::Count(_) => {
-                (None, None)
-            }
+            Happening::Occupied { .. }
+            | Happening::MemberAdded { .. }
+            | Happening::Count(_)
+            | Happening::Restored => (None, None),
         };
         match held {
             Some(held) => {
@@ -59,7 +60,7 @@ impl<N: Node> Driver<N> {
 
     pub(super) fn tell(&mut self, channel: &ChannelKey, app_id: &Arc<str>, happening: &Happening) {
         let is_online = match happening {
-            Happening::Occupied { .. } => Some(true),
+            Happening::Occupied { .. } | Happening::Restored => Some(true),
             Happening::Vacated(_) => Some(false),
             _ => None,
         };
