@@ -313,7 +313,7 @@ impl Redis {
             members: Vec::new(),
             kept: None,
             is_return: false,
-            events: before.events,
+            events: 0,
             history: Vec::new(),
             life: 0,
             doubt: None,
