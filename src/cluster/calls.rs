@@ -7,7 +7,7 @@ use redis::{Pipeline, RedisResult, Value};
 use super::{
     keys::ChannelKeys,
     rules::Rules,
-    scripts::{At, Holding, Joining, Member, News, Publication, Scripts},
+    scripts::{At, Holding, Joining, Lost, Member, News, Present, Publication, Scripts},
     terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, member_text},
     wire,
 };
@@ -102,21 +102,33 @@ pub fn add(
             subscriptions,
             seen,
             heard,
+            life,
             members,
+            lost,
             rules,
             number,
         } => {
-            let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
-            let members: Vec<(Member<'_>, u32)> = members
-                .iter()
-                .zip(&texts)
-                .map(|((member, count), text)| (described(member, text), *count))
-                .collect();
+            let texts: Vec<String> = members.iter().map(|p| member_text(&p.member)).collect();
+            let present = members.iter().zip(&texts).map(|(present, text)| Present {
+                member: described(&present.member, text),
+                connections: present.connections,
+                is_latest: present.is_latest,
+            });
+            let were_there = lost.iter().flat_map(|lost| &lost.members);
+            let texts: Vec<String> = were_there.clone().map(|m| member_text(m)).collect();
+            let were_there = were_there.zip(&texts).map(|(m, text)| described(m, text));
+            let were_there: Vec<Member<'_>> = were_there.collect();
             let holding = Holding {
                 subscriptions: *subscriptions,
                 seen: *seen,
                 heard: *heard,
-                members: &members,
+                life: *life,
+                members: &present.collect::<Vec<_>>(),
+                lost: lost.as_ref().map(|lost| Lost {
+                    members: &were_there,
+                    count: lost.count,
+                    cached: lost.cached.as_ref(),
+                }),
             };
             with_news(node, *number, *rules, heartbeat, |news| {
                 scripts.register(pipe, at, holding, rules.tell_count, news, node);
@@ -173,6 +185,9 @@ pub fn answer(call: &Call, value: &Value) -> RedisResult<Answer> {
         Call::Publish { .. } | Call::Online(_) | Call::Count => {
             Answer::Published(Published::from_value(value)?)
         }
-        Call::Register { .. } => Answer::Registered(Registered::from_value(value)?),
+        Call::Register { .. } => match Registered::from_value(value)? {
+            Some(registered) => Answer::Registered(registered),
+            None => Answer::Lost,
+        },
     })
 }

@@ -1,7 +1,7 @@
 //! One channel as a node knows it: its own subscribers, and what they have been told.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,8 +12,8 @@ use std::{
 use super::{
     rules::Rules,
     terms::{
-        Answer, Ask, Call, Happening, Joined, Kept, Left, Message, Open, Output, Registered,
-        Telling, View, Wanted, What, parse_member,
+        Answer, Ask, Call, Happening, Joined, Kept, Left, Lost, Message, Open, Output, Present,
+        Published, Registered, Telling, View, Wanted, What, parse_member,
     },
 };
 use crate::{
@@ -53,6 +53,16 @@ pub(super) struct Pending {
     pub(super) is_late: bool,
 }
 
+/// What became of a member while Redis was away.
+#[derive(Debug)]
+enum Alone {
+    /// Redis didn't know him
+    Came,
+    /// this is what Redis knew
+    Changed(Arc<Member>),
+    Left(Arc<Member>),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Channel {
     /// this process, as the origin of events
@@ -90,6 +100,14 @@ pub(super) struct Channel {
     pub(super) registration_number: u64,
     /// must register before anything else is asked of Redis
     pub(super) is_to_register: bool,
+    /// of the channel in Redis, while this node has somebody there; 0 = none is known
+    life: u64,
+    /// Redis has lost this life of the channel, and is to be told who was there
+    is_lost: bool,
+    /// members who came or went since Redis knew
+    alone: HashMap<Arc<str>, Alone>,
+    /// it is planned to find out who is there
+    is_settling: bool,
     /// messages that came before it is known where they belong
     held: Vec<Message>,
     /// the last event of each other process, by number: one that comes again is known by it
@@ -189,6 +207,12 @@ impl Channel {
     /// What Redis should have of this node: who is here, and who is arriving.
     pub(super) fn registration(&self, number: u64) -> Call {
         let mut members = self.own.clone();
+        for (id, (member, _)) in &mut members {
+            // what it said of itself last may have been said to another node
+            if let Some(latest) = self.present.get(id) {
+                *member = latest.clone();
+            }
+        }
         for (_, pending) in &self.arriving {
             if let Ask::Join {
                 member: Some(member),
@@ -196,17 +220,66 @@ impl Channel {
             } = &pending.ask
             {
                 let id = member.user_id.clone();
-                members.entry(id).or_insert_with(|| (member.clone(), 0)).1 += 1;
+                let known = members.entry(id).or_insert_with(|| (member.clone(), 0));
+                known.0 = member.clone();
+                known.1 += 1;
             }
         }
         let arriving = u32::try_from(self.arriving.len()).unwrap_or(u32::MAX);
+        let members = members.into_values().map(|(member, connections)| Present {
+            is_latest: self.alone.contains_key(&member.user_id),
+            member,
+            connections,
+        });
         Call::Register {
             subscriptions: self.subscriptions().saturating_add(arriving),
             seen: self.sequence,
             heard: (self.heard, self.heard_events),
-            members: members.into_values().collect(),
+            life: self.life,
+            members: members.collect(),
+            lost: self.is_lost.then(|| self.lost()),
             rules: self.rules,
             number,
+        }
+    }
+
+    /// What Redis had of the channel: what webhooks and other nodes were told, and needn't be told again.
+    fn lost(&self) -> Lost {
+        let here = self.present.values();
+        let here = here.filter(|member| !self.alone.contains_key(&member.user_id));
+        let changed = self.alone.values().filter_map(|alone| match alone {
+            Alone::Came => None,
+            Alone::Changed(member) | Alone::Left(member) => Some(member),
+        });
+        Lost {
+            members: here.chain(changed).cloned().collect(),
+            count: self.count.map(|(_, count)| count),
+            cached: self.cached.clone(),
+        }
+    }
+
+    /// It isn't known any more what Redis had of the channel before: it was taken from this node, which the others took for dead.
+    pub(super) fn forget_life(&mut self) {
+        self.life = 0;
+        self.is_lost = false;
+    }
+
+    /// It is time to know who is there: the channel is listed anew, if that is still in doubt.
+    pub(super) fn settle(&mut self) {
+        if std::mem::take(&mut self.is_settling) {
+            self.lose_touch();
+        }
+    }
+
+    fn settle_later(&mut self, key: &ChannelKey, doubt: Option<Duration>, out: &mut Vec<Output>) {
+        // of other channels nothing is in doubt
+        let is_concerned =
+            key.name.kind().is_presence() || key.name.is_watchers() || self.rules.tell_count;
+        if let Some(doubt) = doubt
+            && is_concerned
+            && !std::mem::replace(&mut self.is_settling, true)
+        {
+            out.push(Output::SettleLater(key.clone(), doubt));
         }
     }
 
@@ -271,6 +344,7 @@ impl Channel {
         self.is_synced = false;
         self.heard = 0;
         self.heard_events = 0;
+        self.life = 0;
         self.held.clear();
     }
 
@@ -342,6 +416,7 @@ impl Channel {
         }
         self.phase = Phase::Apart;
         self.is_registering = false;
+        self.is_lost = false;
         // Whatever Redis has of us there: who knows.
         self.lose_touch();
         let arriving = std::mem::take(&mut self.arriving);
@@ -351,13 +426,14 @@ impl Channel {
         arriving.chain(on_way).chain(waiting).collect()
     }
 
+    /// Returns what is to be asked once more.
     pub(super) fn answered(
         &mut self,
         key: &ChannelKey,
         pending: Pending,
         answer: Answer,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<Pending> {
         let mut number = pending.number;
         if let Ask::Join { rules, .. } | Ask::Leave { rules, .. } = &pending.ask {
             self.answered = number;
@@ -381,20 +457,31 @@ impl Channel {
                     kept,
                     members,
                     events,
+                    life,
+                    doubt,
                 }),
             ) => {
+                // Somebody is here, but Redis knows nothing of it: what it has written down is no news.
+                let is_lost = self.life != 0 && life != self.life && self.has_anybody();
+                let mut tell = |happening, was_told| {
+                    out.push(match was_told {
+                        true => Output::ForgetNews(key.clone(), happening, number),
+                        false => happened(key, happening, number, None),
+                    });
+                };
                 if subscriptions == 1 && !is_return {
-                    out.push(happened(key, Happening::Occupied, number, None));
+                    tell(Happening::Occupied, is_lost);
                 }
                 if let (true, false, Some(member)) = (is_new_member, is_members_return, member) {
-                    let added = Happening::MemberAdded(member.user_id.clone());
-                    out.push(happened(key, added, number, None));
+                    let was_told = is_lost && self.present.contains_key(&member.user_id);
+                    tell(Happening::MemberAdded(member.user_id.clone()), was_told);
                 }
                 self.rules = *rules;
                 self.counted(key, told, subscriptions, out);
                 // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
                 let is_first = subscriptions == 1 && !self.has_anybody();
-                if !is_first && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all)) {
+                let has_lost = is_lost || (subscriptions == 1 && !is_first);
+                if !is_first && (has_lost || (!self.is_synced && !self.asked_for_all)) {
                     self.lose_touch();
                 }
                 let members = match member {
@@ -410,6 +497,9 @@ impl Channel {
                     self.is_online = kept.is_some();
                     self.cached = kept;
                     self.heard_events = events;
+                    self.life = life;
+                    self.alone.clear();
+                    self.settle_later(key, doubt, out);
                     self.sync(key, sequence, out);
                 } else {
                     self.let_in(key, out);
@@ -427,6 +517,16 @@ impl Channel {
                 self.rules = *rules;
                 self.subtract(key, *worker, user_id.as_deref(), out);
                 self.left(key, user_id.clone(), &left, number, out);
+            }
+            // Redis says that nobody has subscribed, but somebody here has: it has lost the channel, and nobody has got the event.
+            (Ask::Publish { .. }, Answer::Published(Published { sequence: None, .. }))
+                if self.has_anybody() && !pending.is_late =>
+            {
+                self.lose_touch();
+                return Some(Pending {
+                    is_late: true,
+                    ..pending
+                });
             }
             (
                 &Ask::Publish {
@@ -448,6 +548,7 @@ impl Channel {
             // what Redis answers has the form of the question: see the scripts
             _ => {}
         }
+        None
     }
 
     /// How many there are was told, or is to be told later.
@@ -525,6 +626,9 @@ impl Channel {
             self.forget_place();
         }
         if left.sequence.is_none() {
+            if self.has_anybody() {
+                self.lose_touch();
+            }
             return;
         }
         if let (true, Some(user_id)) = (left.has_member_left, user_id) {
@@ -560,6 +664,10 @@ impl Channel {
     ) {
         self.is_registering = false;
         self.is_to_register = false;
+        let was_lost = std::mem::take(&mut self.is_lost);
+        self.alone.clear();
+        self.life = registered.life;
+        self.settle_later(key, registered.doubt, out);
         let sequence = registered.sequence.unwrap_or(self.sequence);
         for message in self.unheard(sequence, std::mem::take(&mut registered.history)) {
             let what = self.news(message);
@@ -579,9 +687,12 @@ impl Channel {
         let mut changes: Vec<What> = Vec::new();
         let gone = self.present.keys().filter(|id| !members.contains_key(*id));
         changes.extend(gone.cloned().map(What::MemberRemoved));
-        let new = members
-            .values()
-            .filter(|member| !self.present.contains_key(&member.user_id));
+        // Whoever is in doubt isn't told to be there: if he is, that will be told.
+        let doubtful: HashSet<&str> = registered.doubtful.iter().map(String::as_str).collect();
+        let new = members.values().filter(|member| {
+            let id = &member.user_id;
+            !self.present.contains_key(id) && !doubtful.contains(&**id)
+        });
         changes.extend(new.cloned().map(What::MemberAdded));
         let other = members.values().filter(|member| {
             let known = self.present.get(&member.user_id);
@@ -595,9 +706,17 @@ impl Channel {
             out.push(Output::Missed(registered.missed));
         }
         self.tell_news(key, std::mem::take(&mut registered.news), number, out);
+        if was_lost && registered.subscriptions > 0 {
+            out.push(happened(key, Happening::Restored, 0, None));
+        }
+        self.counted(key, registered.told, registered.subscriptions, out);
         if key.name.is_watchers() {
-            let what = What::Online(registered.kept.is_some());
-            self.tell(key, Told { sequence, what }, out);
+            let is_online = registered.kept.is_some();
+            // The nodes that have connections of the user may not have said so yet.
+            if is_online || registered.doubt.is_none() {
+                let what = What::Online(is_online);
+                self.tell(key, Told { sequence, what }, out);
+            }
         } else if registered.kept.is_some() || self.cached.is_none() {
             self.cached = registered.kept;
         }
@@ -618,6 +737,29 @@ impl Channel {
         }
     }
 
+    /// Redis has lost the channel: it is to be told who was there.
+    pub(super) fn lost_by_redis(&mut self) {
+        self.is_registering = false;
+        self.is_lost = true;
+    }
+
+    /// Notes what a member does of which Redis doesn't know. `before`: what is known of him here.
+    fn does_alone(&mut self, before: Option<Arc<Member>>, is_here: bool, user_id: &Arc<str>) {
+        use Alone::{Came, Changed, Left};
+        let known = match self.alone.remove(user_id) {
+            Some(Came) => None,
+            Some(Changed(member) | Left(member)) => Some(member),
+            None => before,
+        };
+        let alone = match (known, is_here) {
+            (None, true) => Came,
+            (Some(known), true) => Changed(known),
+            (Some(known), false) => Left(known),
+            (None, false) => return,
+        };
+        self.alone.insert(user_id.clone(), alone);
+    }
+
     /// What Redis would do, done with what is known here.
     pub(super) fn alone(&mut self, key: &ChannelKey, pending: Pending, out: &mut Vec<Output>) {
         match pending.ask {
@@ -636,7 +778,12 @@ impl Channel {
                     out.push(Output::Full(ticket));
                     return;
                 }
-                if let Some(member) = is_new.cloned() {
+                if let Some(member) = &member {
+                    let before = self.present.get(&member.user_id).cloned();
+                    self.does_alone(before, true, &member.user_id);
+                }
+                let is_new = is_new.cloned();
+                if let Some(member) = is_new {
                     self.tell_next(key, What::MemberAdded(member), out);
                 } else if let Some(member) = &member {
                     self.present.insert(member.user_id.clone(), member.clone());
@@ -667,6 +814,8 @@ impl Channel {
                 if let Some(user_id) = user_id
                     && !self.own.contains_key(&user_id)
                 {
+                    let before = self.present.get(&user_id).cloned();
+                    self.does_alone(before, false, &user_id);
                     self.tell_next(key, What::MemberRemoved(user_id), out);
                 }
             }
@@ -681,6 +830,7 @@ impl Channel {
             }
             Ask::Online(is_online, _) => self.tell_next(key, What::Online(is_online), out),
             Ask::Count => self.is_count_due = false,
+            Ask::Settle => {}
         }
     }
 
@@ -757,7 +907,8 @@ impl Pending {
                 is_late: self.is_late,
             },
             Ask::Online(is_online, _) => Call::Online(*is_online),
-            Ask::Count => Call::Count,
+            // settled otherwise: see the core
+            Ask::Count | Ask::Settle => Call::Count,
         }
     }
 }

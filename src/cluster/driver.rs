@@ -183,8 +183,6 @@ pub struct Driver<N: Node> {
     has_beaten: bool,
     /// nodes that are taken away by this one; whether all that is to be told of them is known
     sweeping: HashMap<Arc<str>, bool>,
-    /// what Redis remembers, by name
-    memory: Arc<str>,
     waiters: HashMap<Ticket, N::Waiter>,
     tickets: u64,
     held: Waiting,
@@ -200,6 +198,10 @@ pub struct Driver<N: Node> {
     onlines: BTreeMap<Ticket, (bool, News)>,
     /// channels that are to be told their number
     counts: VecDeque<(Instant, ChannelKey, Arc<str>)>,
+    /// channels of which it is in doubt who is there
+    unsettled: VecDeque<(Instant, ChannelKey)>,
+    /// names what Redis remembers: see [`nodes::Beat`]
+    life: Arc<str>,
     /// as Redis knows them
     noted: HashMap<Arc<str>, usize>,
     is_noting: bool,
@@ -217,7 +219,10 @@ impl<N: Node> Driver<N> {
         let is_cluster = matches!(settings.servers, Servers::Cluster(_));
         Driver {
             keys: Keys::new(&settings.prefix),
-            scripts: Arc::new(Scripts::new(is_cluster, settings.history)),
+            scripts: Arc::new(
+                Scripts::new(is_cluster, settings.history)
+                    .with_doubt(settings.heartbeat * nodes::BEATS),
+            ),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
@@ -245,7 +250,6 @@ impl<N: Node> Driver<N> {
             is_beating: false,
             has_beaten: false,
             sweeping: HashMap::new(),
-            memory: Arc::default(),
             waiters: HashMap::new(),
             tickets: 0,
             held: Waiting::default(),
@@ -255,6 +259,8 @@ impl<N: Node> Driver<N> {
             forgetting: 0,
             onlines: BTreeMap::new(),
             counts: VecDeque::new(),
+            unsettled: VecDeque::new(),
+            life: Arc::default(),
             noted: HashMap::new(),
             is_noting: false,
             stopping: None,
@@ -358,7 +364,7 @@ impl<N: Node> Driver<N> {
                 }
             }
             Ask::Online(_, ticket) => *ticket = number,
-            Ask::Leave { .. } | Ask::Count => {}
+            Ask::Leave { .. } | Ask::Count | Ask::Settle => {}
         }
         if !self.names.contains_key(&channel) {
             let keys = Arc::new(self.keys.channel(&app_id, &channel.name));
@@ -545,6 +551,9 @@ impl<N: Node> Driver<N> {
                     self.counts.push_back((due, channel, app_id));
                 }
             }
+            Output::SettleLater(channel, doubt) => {
+                self.unsettled.push_back((Instant::now() + doubt, channel));
+            }
             // it may have been asked for again since then
             Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
@@ -565,9 +574,21 @@ impl<N: Node> Driver<N> {
                         happening,
                         node: self.name.clone(),
                         number,
-                        memory: self.memory.clone(),
+                        memory: self.life.clone(),
                     };
                     self.happened(news, wait);
+                }
+            }
+            Output::ForgetNews(channel, happening, number) => {
+                if let Some(names) = self.names.get(&channel) {
+                    self.forget(News {
+                        app_id: names.app_id.clone(),
+                        channel,
+                        happening,
+                        node: self.name.clone(),
+                        number,
+                        memory: self.life.clone(),
+                    });
                 }
             }
             Output::Onlined(ticket) => self.watchers_told(ticket),
@@ -588,6 +609,13 @@ impl<N: Node> Driver<N> {
             && let Some((_, channel, app_id)) = self.counts.pop_front()
         {
             self.ask(channel, app_id, Ask::Count, None);
+        }
+        // all wait about as long
+        while let Some((due, _)) = self.unsettled.front()
+            && *due <= now
+            && let Some((_, channel)) = self.unsettled.pop_front()
+        {
+            self.input(Input::Ask(channel, Ask::Settle));
         }
         self.make_up_for_what_was_left_out();
         if !self.is_up {

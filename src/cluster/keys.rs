@@ -13,9 +13,10 @@ pub struct Keys {
 pub struct ChannelKeys {
     /// `prefix:{app:channel}`: what its messages are published to
     pub topic: String,
-    /// hash: `sequence`, `total`, `of|NODE`
+    /// hash: `sequence`, `total`, `of|NODE`, `life`, and as long as it is in doubt who is there, `doubt`
     pub state: String,
-    /// hash: connections of a member on a node (`NODE|USER`), nodes a member is on (`|USER`)
+    /// hash: connections of a member on a node (`NODE|USER`), nodes a member is on (`|USER`), who was there when Redis lost the
+    /// channel (`?|USER`)
     pub connections: String,
     /// hash: member by user id
     pub members: String,
@@ -67,7 +68,7 @@ impl Keys {
         format!("{}:connections:{app_id}", self.prefix)
     }
 
-    /// Hash: what every node says of itself, and what this memory of Redis is called (the empty field). In one slot with [`Keys::nodes`].
+    /// Hash: what every node says of itself. In one slot with [`Keys::nodes`].
     pub fn loads(&self) -> String {
         format!("{}:{{nodes}}:loads", self.prefix)
     }
@@ -75,6 +76,11 @@ impl Keys {
     /// Hash: for every dead node who takes away what it has, and until when nobody else does. In one slot with [`Keys::nodes`].
     pub fn sweepers(&self) -> String {
         format!("{}:{{nodes}}:sweepers", self.prefix)
+    }
+
+    /// Names what Redis remembers: whoever finds another name knows that it came back empty. In one slot with [`Keys::nodes`].
+    pub fn life(&self) -> String {
+        format!("{}:{{nodes}}:life", self.prefix)
     }
 
     /// Set: the channels a node has subscribers or untold news of, for whoever cleans up after it.

@@ -1,15 +1,16 @@
 //! What the scripts do, in Rust: the simulation runs on it, and real scripts are compared with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use super::{
     rules::Rules,
     terms::{
-        Answer, Call, Event, Happening, Joined, Left, Message, Open, Published, Registered,
-        Telling, Wanted, What, member_text,
+        Answer, Call, Event, Happening, Joined, Left, Lost, Message, Open, Present, Published,
+        Registered, Telling, Wanted, What, member_text,
     },
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
@@ -20,7 +21,9 @@ pub struct Holding<'a> {
     pub subscriptions: u32,
     pub seen: u64,
     pub heard: (u64, u64),
-    pub members: &'a [(&'a Member, u32)],
+    pub life: u64,
+    pub members: &'a [Present],
+    pub lost: Option<&'a Lost>,
 }
 
 impl Holding<'_> {
@@ -28,7 +31,9 @@ impl Holding<'_> {
         subscriptions: 0,
         seen: 0,
         heard: (0, 0),
+        life: 0,
         members: &[],
+        lost: None,
     };
 }
 
@@ -42,7 +47,12 @@ pub struct Redis {
     pub news: HashMap<ChannelKey, BTreeMap<String, String>>,
     /// as TIME: what a channel begins to count at
     clock: u64,
+    /// times at which it is no longer in doubt who is there pass when this is counted up
+    patience: u64,
 }
+
+/// How long that is in doubt: so long that it is over when the model says so.
+const DOUBT: Duration = Duration::from_secs(3_600);
 
 #[derive(Default, Clone)]
 pub struct State {
@@ -52,12 +62,32 @@ pub struct State {
     of: BTreeMap<String, u32>,
     connections: BTreeMap<(String, String), u32>,
     pub members: BTreeMap<String, String>,
+    life: u64,
+    /// since Redis lost the channel, when patience was so; `None` before and `Some(0)` after
+    doubt: Option<u64>,
+    doubtful: BTreeSet<String>,
 }
 
 impl State {
     fn nodes_of(&self, user: &str) -> usize {
         let nodes = self.connections.keys();
         nodes.filter(|(_, known)| known == user).count()
+    }
+
+    fn doubt(&self) -> Option<Duration> {
+        self.doubt.is_some_and(|doubt| doubt > 0).then_some(DOUBT)
+    }
+
+    fn next(&mut self, what: What, told: &mut Told) {
+        self.sequence += 1;
+        told.push((self.sequence, what, 0, 0));
+    }
+
+    /// Who is nowhere leaves.
+    fn goes(&mut self, user: String, told: &mut Told, happened: &mut Vec<Happening>) {
+        self.members.remove(&user);
+        self.next(What::MemberRemoved(user.as_str().into()), told);
+        happened.push(Happening::MemberRemoved(user.into()));
     }
 }
 
@@ -112,6 +142,11 @@ impl Redis {
         }
     }
 
+    /// It is no longer in doubt who is there.
+    pub fn lose_patience(&mut self) {
+        self.patience += 1;
+    }
+
     pub fn call(
         &mut self,
         key: &ChannelKey,
@@ -154,17 +189,19 @@ impl Redis {
                 subscriptions,
                 seen,
                 heard,
+                life,
                 members,
+                lost,
                 rules,
                 number,
             } => {
-                let members: Vec<(&Member, u32)> =
-                    members.iter().map(|(m, count)| (&**m, *count)).collect();
                 let holding = Holding {
                     subscriptions: *subscriptions,
                     seen: *seen,
                     heard: *heard,
-                    members: &members,
+                    life: *life,
+                    members,
+                    lost: lost.as_ref(),
                 };
                 self.register(key, node, &holding, (*number, *rules, node), &mut told)
             }
@@ -222,6 +259,7 @@ impl Redis {
         let clock = self.clock;
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
+            life: clock,
             ..State::default()
         });
         state.total += 1;
@@ -232,11 +270,13 @@ impl Redis {
             is_new_member = state.nodes_of(&user) == 0;
             let own = (node.to_owned(), user.clone());
             *state.connections.entry(own).or_default() += 1;
-            state.members.insert(user, member_text(member));
+            let text = member_text(member);
+            let is_other = state.members.insert(user, text.clone()) != Some(text);
             if is_new_member {
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new(member.clone()));
-                told.push((state.sequence, added, 0, 0));
+                is_new_member = !state.doubtful.contains(&*member.user_id);
+                state.next(What::MemberAdded(Arc::new(member.clone())), told);
+            } else if is_other {
+                state.next(What::MemberChanged(Arc::new(member.clone())), told);
             }
         }
         Answer::Joined(Joined::Yes {
@@ -252,6 +292,8 @@ impl Redis {
                 false => Vec::new(),
             },
             events: state.events,
+            life: state.life,
+            doubt: state.doubt(),
         })
     }
 
@@ -286,7 +328,7 @@ impl Redis {
                 *count -= 1;
                 if *count == 0 {
                     state.connections.remove(&own);
-                    has_member_left = state.nodes_of(user) == 0;
+                    has_member_left = state.nodes_of(user) == 0 && !state.doubtful.contains(user);
                 }
             }
             if has_member_left {
@@ -320,9 +362,11 @@ impl Redis {
             subscriptions,
             seen,
             heard,
+            life,
             members,
+            lost,
         } = *holding;
-        let clock = self.clock;
+        let (clock, patience) = (self.clock, self.patience + 1);
         let before = self.channels.get(key).cloned().unwrap_or_default();
         let had = before.of.get(node).copied().unwrap_or(0);
         let mut registered = Registered {
@@ -332,20 +376,39 @@ impl Redis {
             news: Vec::new(),
             members: Vec::new(),
             kept: None,
-            events: before.events,
+            events: 0,
             history: Vec::new(),
+            life: 0,
+            doubt: None,
+            doubtful: Vec::new(),
+            told: Telling::No,
         };
         let mut happened = Vec::new();
         if subscriptions == 0 && had == 0 {
             registered.news = self.news_of(key, node, number, rules).open(teller);
             return Answer::Registered(registered);
         }
+        let is_open = before.doubt.is_none_or(|doubt| doubt >= patience);
+        let is_lost = life != 0 && before.life != life && is_open;
+        if is_lost && lost.is_none() {
+            return Answer::Lost;
+        }
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
+            life: clock,
             ..State::default()
         });
-        state.sequence = state.sequence.max(seen) + 1;
-        told.push((state.sequence, What::Nothing, 0, 0));
+        state.sequence = state.sequence.max(seen);
+        state.next(What::Nothing, told);
+        if let Some(lost) = lost.filter(|_| is_lost) {
+            state.doubt.get_or_insert(patience);
+            for member in &lost.members {
+                let user = member.user_id.to_string();
+                let text = member_text(member);
+                state.members.entry(user.clone()).or_insert(text);
+                state.doubtful.insert(user);
+            }
+        }
         let mine: Vec<String> = state
             .connections
             .keys()
@@ -353,34 +416,46 @@ impl Redis {
             .map(|(_, user)| user.clone())
             .collect();
         for user in mine {
-            if members.iter().any(|(member, _)| *member.user_id == *user) {
+            let is_here = |present: &Present| *present.member.user_id == *user;
+            if members.iter().any(is_here) {
                 continue;
             }
             state.connections.remove(&(node.to_owned(), user.clone()));
-            if state.nodes_of(&user) == 0 {
-                state.members.remove(&user);
-                state.sequence += 1;
-                told.push((
-                    state.sequence,
-                    What::MemberRemoved(user.as_str().into()),
-                    0,
-                    0,
-                ));
-                happened.push(Happening::MemberRemoved(user.as_str().into()));
+            if state.nodes_of(&user) == 0 && !state.doubtful.contains(&user) {
+                state.goes(user, told, &mut happened);
             }
         }
-        for (member, count) in members {
-            let user = member.user_id.to_string();
+        for present in members {
+            let user = present.member.user_id.to_string();
+            let text = member_text(&present.member);
             let is_new = state.nodes_of(&user) == 0;
             let own = (node.to_owned(), user.clone());
-            state.connections.insert(own, *count);
+            state.connections.insert(own, present.connections);
             if is_new {
-                state.members.insert(user.clone(), member_text(member));
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new((*member).clone()));
-                told.push((state.sequence, added, 0, 0));
-                happened.push(Happening::MemberAdded(user.as_str().into()));
+                state.members.insert(user.clone(), text);
+                state.next(What::MemberAdded(present.member.clone()), told);
+                if !state.doubtful.contains(&user) {
+                    happened.push(Happening::MemberAdded(user.as_str().into()));
+                }
+            } else if present.is_latest && state.members[&user] != text {
+                state.members.insert(user, text);
+                state.next(What::MemberChanged(present.member.clone()), told);
             }
+        }
+        let nowhere: Vec<String> = state.doubtful.iter().cloned().collect();
+        let nowhere = nowhere.into_iter().filter(|user| state.nodes_of(user) == 0);
+        let nowhere: Vec<String> = nowhere.collect();
+        if state
+            .doubt
+            .is_some_and(|doubt| doubt > 0 && doubt < patience)
+        {
+            state.doubt = Some(0);
+            state.doubtful.clear();
+            for user in nowhere {
+                state.goes(user, told, &mut happened);
+            }
+        } else {
+            registered.doubtful = nowhere;
         }
         state.total = state.total - had + subscriptions;
         if subscriptions == 0 {
@@ -405,11 +480,13 @@ impl Redis {
         let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);
         registered.subscriptions = state.total;
+        registered.life = state.life;
+        registered.doubt = state.doubt();
         if subscriptions > 0 {
             registered.members = state.members.values().cloned().collect();
         }
         match (before.total > 0, state.total > 0) {
-            (false, true) => happened.push(Happening::Occupied),
+            (false, true) if lost.is_none() => happened.push(Happening::Occupied),
             (true, false) => happened.push(Happening::Vacated),
             _ => {}
         }

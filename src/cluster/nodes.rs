@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{FromRedisValue, Pipeline, RedisResult, Script};
+use redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation};
 
 use super::{
     calls::with_news,
@@ -13,7 +13,7 @@ use super::{
     keys::{ChannelKeys, Keys, channel_name},
     rules::Rules,
     scripts::{At, Holding, Scripts},
-    terms::{Open, Registered},
+    terms::{Open, Registered, Telling},
 };
 use crate::protocol::channel::ChannelName;
 
@@ -31,10 +31,10 @@ static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scr
 pub struct Beat {
     /// the others have taken this node for dead
     pub was_forgotten: bool,
+    /// names what Redis remembers: another name after it came back empty
+    pub life: String,
     /// nodes that give signs of life, this one included
     pub alive: usize,
-    /// names what Redis remembers: another one whenever it has lost everything
-    pub memory: String,
     /// to be taken away by this node; marked: they will be told that they were forgotten
     pub dead: Vec<String>,
 }
@@ -44,37 +44,54 @@ pub fn new_name() -> String {
     format!("{:016x}", rand::random::<u64>())
 }
 
-/// Gives a sign of life, the first one for a new name. `sweeps`: whether what dead nodes have is then taken away; if not, they aren't
-/// named.
+/// A node that gives a sign of life.
+pub struct Living<'a> {
+    pub name: &'a str,
+    /// what it says of itself
+    pub load: &'a str,
+    /// the first one by this name
+    pub is_first: bool,
+    /// What dead nodes have is then taken away. If not, they aren't named.
+    pub sweeps: bool,
+    /// see [`Beat::life`]; as the node knows it
+    pub life: &'a str,
+}
+
+/// Gives a sign of life.
 pub async fn beat(
     connection: &mut Connection,
     keys: &Keys,
-    node: &str,
     heartbeat: Duration,
-    is_first: bool,
-    load: &str,
-    sweeps: bool,
+    node: Living<'_>,
 ) -> RedisResult<Beat> {
     let dead_after_ms = u64::try_from((heartbeat * BEATS).as_millis()).unwrap_or(u64::MAX);
     let mut call = BEAT.key(keys.nodes());
-    call.key(keys.loads());
-    call.key(keys.sweepers());
-    call.arg(node)
+    call.key(keys.loads()).key(keys.life()).key(keys.sweepers());
+    call.arg(node.name)
         .arg(dead_after_ms)
-        .arg(u8::from(is_first))
-        .arg(load)
-        .arg(u8::from(sweeps));
-    let answer: Vec<String> = match connection {
-        Connection::One(connection) => call.invoke_async(connection).await?,
-        Connection::Cluster(connection) => call.invoke_async(connection).await?,
-    };
+        .arg(u8::from(node.is_first))
+        .arg(node.load)
+        .arg(u8::from(node.sweeps))
+        .arg(node.life)
+        .arg(new_name());
+    let answer: Vec<String> = invoke(connection, &call).await?;
     let mut answer = answer.into_iter();
     Ok(Beat {
         was_forgotten: answer.next().as_deref() == Some("1"),
+        life: answer.next().unwrap_or_default(),
         alive: answer.next().and_then(|n| n.parse().ok()).unwrap_or(1),
-        memory: answer.next().unwrap_or_default(),
         dead: answer.collect(),
     })
+}
+
+async fn invoke<T: FromRedisValue>(
+    connection: &mut Connection,
+    call: &ScriptInvocation<'_>,
+) -> RedisResult<T> {
+    match connection {
+        Connection::One(connection) => call.invoke_async(connection).await,
+        Connection::Cluster(connection) => call.invoke_async(connection).await,
+    }
 }
 
 /// The channels of an app that this node has subscribers of, by name and node.
@@ -211,6 +228,8 @@ pub struct Swept {
     pub channel: ChannelName,
     /// by name of the node that is gone
     pub news: Vec<Open>,
+    /// of subscriptions, if that was told to those who are left
+    pub count: Option<u32>,
 }
 
 /// What a sweep is given.
@@ -247,6 +266,9 @@ pub async fn sweep(
         pipe.cmd("HDEL").arg(keys.connections_of(app_id)).arg(node);
     }
     all(connection, &mut pipe).await?;
+    let mut call = FORGET.key(keys.nodes());
+    call.key(keys.loads()).key(keys.life()).arg(node);
+    let _: i64 = invoke(connection, &call).await?;
     Ok(swept)
 }
 
@@ -256,7 +278,10 @@ pub async fn forget(connection: &mut Connection, keys: &Keys, node: &str) -> Red
     pipe.cmd("DEL").arg(keys.channels_on(node));
     all(connection, &mut pipe).await?;
     let mut call = FORGET.key(keys.nodes());
-    call.key(keys.loads()).key(keys.sweepers()).arg(node);
+    call.key(keys.loads())
+        .key(keys.life())
+        .key(keys.sweepers())
+        .arg(node);
     match connection {
         Connection::One(connection) => call.invoke_async(connection).await,
         Connection::Cluster(connection) => call.invoke_async(connection).await,
@@ -295,16 +320,10 @@ async fn sweep_channels(
         let rules = (sweep.rules)(app_id, &channel);
         // not one that the node itself has given
         let number = rand::random::<u64>() | 1 << 63;
-        let nothing = Holding {
-            subscriptions: 0,
-            seen: 0,
-            heard: (0, 0),
-            members: &[],
-        };
         with_news(node, number, rules, sweep.heartbeat, |news| {
             let scripts = sweep.scripts;
             let (tell_count, teller) = (rules.tell_count, sweep.teller);
-            scripts.register(&mut pipe, at, nothing, tell_count, news, teller);
+            scripts.register(&mut pipe, at, Holding::NOTHING, tell_count, news, teller);
         });
         pipe.cmd("ZREM")
             .arg(keys.channels_of(app_id))
@@ -319,14 +338,21 @@ async fn sweep_channels(
     let (mut swept, mut done) = (Vec::new(), Vec::new());
     for (app_id, channel, topic) in channels {
         let Some(answer) = answers.next() else { break };
-        let news = Registered::from_value(&answer?)?.news;
-        if news.is_empty() {
+        // who has nothing isn't asked what was there
+        let Some(registered) = Registered::from_value(&answer?)? else {
+            continue;
+        };
+        if registered.news.is_empty() {
             done.push(topic);
-        } else {
+        }
+        let is_counted = registered.told == Telling::Done;
+        let count = is_counted.then_some(registered.subscriptions);
+        if count.is_some() || !registered.news.is_empty() {
             swept.push(Swept {
                 app_id: app_id.to_owned(),
                 channel,
-                news,
+                news: registered.news,
+                count,
             });
         }
     }

@@ -22,8 +22,8 @@ use super::{
     rules::Rules,
     scripts::{History, News, Scripts},
     terms::{
-        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Published, Registered, Telling,
-        Ticket, Wanted, What,
+        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Lost, Present, Published,
+        Registered, Telling, Ticket, Wanted, What,
     },
     testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
     wire::Unreadable,
@@ -50,7 +50,7 @@ struct Real {
 impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
-        let scripts = Scripts::new(false, HISTORY);
+        let scripts = Scripts::new(false, HISTORY).with_doubt(PATIENCE * 100);
         let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
@@ -142,6 +142,7 @@ fn moved(answer: Answer, by: i128) -> Answer {
             is_return,
             is_members_return,
             mut members,
+            doubt,
             ..
         }) => {
             members.sort();
@@ -155,6 +156,8 @@ fn moved(answer: Answer, by: i128) -> Answer {
                 kept: None,
                 members,
                 events: 0,
+                life: 0,
+                doubt: doubt.map(|_| PATIENCE),
             })
         }
         Answer::Joined(Joined::Full) => Answer::Joined(Joined::Full),
@@ -168,13 +171,17 @@ fn moved(answer: Answer, by: i128) -> Answer {
         }),
         Answer::Registered(mut registered) => {
             registered.members.sort();
+            registered.doubtful.sort();
             // when they were published is nobody's business
             registered.history.clear();
             Answer::Registered(Registered {
                 sequence: registered.sequence.map(shift),
+                life: 0,
+                doubt: registered.doubt.map(|_| PATIENCE),
                 ..registered
             })
         }
+        Answer::Lost => Answer::Lost,
     }
 }
 
@@ -185,7 +192,26 @@ fn sequence(answer: &Answer) -> Option<u64> {
         Answer::Left(left) => left.sequence,
         Answer::Published(published) => published.sequence,
         Answer::Registered(registered) => registered.sequence,
+        Answer::Lost => None,
     }
+}
+
+/// The life of the channel that an answer names.
+fn life(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Joined(Joined::Yes { life, .. }) => Some(*life),
+        Answer::Registered(registered) => Some(registered.life),
+        _ => None,
+    }
+}
+
+/// The call of a node that knows this life of the channel.
+fn knowing(call: &Call, of: u64) -> Call {
+    let mut call = call.clone();
+    if let Call::Register { life, .. } = &mut call {
+        *life = of;
+    }
+    call
 }
 
 fn key() -> ChannelKey {
@@ -223,10 +249,14 @@ fn random_call(
         ..Rules::default()
     };
     let user: u32 = random.random_range(0..3);
+    let info = match random.random_bool(0.1) {
+        true => "1",
+        false => r#"{"a":"b\nc"}"#,
+    };
     let member = |user: u32| {
         Arc::new(Member {
             user_id: format!("user {user}").as_str().into(),
-            user_info: r#"{"a":"b\nc"}"#.into(),
+            user_info: info.into(),
         })
     };
     let count = held.entry((node, user)).or_default();
@@ -259,15 +289,26 @@ fn random_call(
                 let count = random.random_range(0..3);
                 held.insert((node, user), count);
                 if count > 0 {
-                    members.push((member(user), count));
+                    members.push(Present {
+                        member: member(user),
+                        connections: count,
+                        is_latest: random.random_bool(0.5),
+                    });
                     subscriptions += count;
                 }
             }
+            let were_there = (0..4).filter(|_| random.random_bool(0.5)).map(member);
+            let lost = Lost {
+                members: were_there.collect(),
+                ..Lost::default()
+            };
             Call::Register {
                 subscriptions,
                 seen: 0,
                 heard: (0, 0),
+                life: 0,
                 members,
+                lost: random.random_bool(0.5).then_some(lost),
                 rules,
                 number,
             }
@@ -290,6 +331,7 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
     let topic = real.names(&key).topic;
     real.connection.subscribe(&topic).await.expect("subscribed");
     let mut held = HashMap::new();
+    let mut lives: HashMap<usize, (u64, u64)> = HashMap::new();
     // where the real sequence of the channel as it is now is, seen from the model's
     let mut by = 0;
     for step in 0..3_000 {
@@ -298,8 +340,20 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         let call = random_call(&mut random, &mut held, at, step);
         let was_empty = !model.channels.contains_key(&key);
         let origin = Arc::from(node.as_str());
-        let (expected, told): (Answer, Told) = model.call(&key, &node, &origin, &call);
-        let found = real.call(&key, &node, &call).await;
+        if random.random_bool(0.03) {
+            // they come back empty; what nodes think that they have there is wrong from now on
+            server.order_line("FLUSHALL");
+            model.forget();
+            held.clear();
+        }
+        let was_empty = was_empty || !model.channels.contains_key(&key);
+        let (in_real, in_model) = lives.get(&at).copied().unwrap_or_default();
+        let of_model = knowing(&call, in_model);
+        let (expected, told): (Answer, Told) = model.call(&key, &node, &origin, &of_model);
+        let found = real.call(&key, &node, &knowing(&call, in_real)).await;
+        if let (Some(in_real), Some(in_model)) = (life(&found), life(&expected)) {
+            lives.insert(at, (in_real, in_model));
+        }
         if let (true, Some(real), Some(model)) = (was_empty, sequence(&found), sequence(&expected))
         {
             by = i128::from(real) - i128::from(model);
@@ -744,7 +798,7 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             .await
             .expect("keys");
         keys.sort();
-        if keys == ["test:{nodes}", "test:{nodes}:loads"] {
+        if keys == ["test:{nodes}", "test:{nodes}:life", "test:{nodes}:loads"] {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -23,6 +23,8 @@ pub struct Scripts {
     /// `PUBLISH`, or `SPUBLISH` on a Redis Cluster
     publish_command: &'static str,
     history: History,
+    /// how long members whom Redis has lost stay on the list for a node to say that it has them
+    doubt: Duration,
 }
 
 /// Which channel, and for which node.
@@ -48,7 +50,7 @@ impl History {
     };
 
     fn age_ms(self) -> u64 {
-        u64::try_from(self.age_max.as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.age_max)
     }
 }
 
@@ -103,8 +105,39 @@ pub struct Holding<'a> {
     pub seen: u64,
     /// everything up to this sequence was heard, and so many events; 0 = nothing
     pub heard: (u64, u64),
-    /// with the number of their connections
-    pub members: &'a [(Member<'a>, u32)],
+    /// the life of the channel that the node knows; 0 = none
+    pub life: u64,
+    pub members: &'a [Present<'a>],
+    /// who was there, if Redis is known to have lost the channel
+    pub lost: Option<Lost<'a>>,
+}
+
+impl Holding<'_> {
+    pub const NOTHING: Holding<'static> = Holding {
+        subscriptions: 0,
+        seen: 0,
+        heard: (0, 0),
+        life: 0,
+        members: &[],
+        lost: None,
+    };
+}
+
+/// Somebody with connections to the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    pub member: Member<'a>,
+    pub connections: u32,
+    /// said something else of itself while Redis was away: nobody else knows better
+    pub is_latest: bool,
+}
+
+/// What Redis had of a channel, as far as a node knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost<'a> {
+    pub members: &'a [Member<'a>],
+    pub count: Option<u32>,
+    pub cached: Option<&'a Kept>,
 }
 
 impl Scripts {
@@ -119,7 +152,13 @@ impl Scripts {
             claim: Script::new(include_str!("scripts/claim.lua")),
             publish_command: if is_cluster { "SPUBLISH" } else { "PUBLISH" },
             history,
+            doubt: Duration::ZERO,
         }
+    }
+
+    /// `doubt`: how long members whom Redis has lost stay on the list for a node to say that it has them.
+    pub fn with_doubt(self, doubt: Duration) -> Scripts {
+        Scripts { doubt, ..self }
     }
 
     /// All of them: calls need that the server keeps them.
@@ -239,11 +278,37 @@ impl Scripts {
             .arg(holding.heard.0)
             .arg(holding.heard.1)
             .arg(teller)
-            .arg(u8::from(news.is_held));
-        for (member, connections) in holding.members {
-            call.arg(member.user_id).arg(*connections).arg(member.text);
+            .arg(u8::from(news.is_held))
+            .arg(holding.life)
+            .arg(milliseconds(self.doubt));
+        self.add_lost(&mut call, holding.lost);
+        for present in holding.members {
+            call.arg(present.member.user_id)
+                .arg(present.connections)
+                .arg(present.member.text)
+                .arg(u8::from(present.is_latest));
         }
         pipe.invoke_script(&call);
+    }
+
+    fn add_lost(&self, call: &mut ScriptInvocation<'_>, lost: Option<Lost<'_>>) {
+        let Some(lost) = lost else {
+            call.arg(["", "", "0", ""].as_slice());
+            return;
+        };
+        let now = Instant::now();
+        let cached = lost.cached.filter(|kept| kept.until > now);
+        call.arg(
+            lost.count
+                .map(|count| count.to_string())
+                .unwrap_or_default(),
+        )
+        .arg(cached.map_or(&[][..], |kept| kept.frame.payload()))
+        .arg(cached.map_or(0, |kept| milliseconds(kept.until - now).max(1)))
+        .arg(lost.members.len());
+        for member in lost.members {
+            call.arg(member.user_id).arg(member.text);
+        }
     }
 
     /// Answered with 1 (tell the news), 0 (don't) or 2 (nothing is known of them).
@@ -300,6 +365,8 @@ impl Joined {
             kept: kept(field(7)?, field(8)?)?,
             members: texts(field(9)?)?,
             events: number(field(10)?)?,
+            life: number(field(11)?)?,
+            doubt: doubt(field(12)?)?,
         })
     }
 }
@@ -331,10 +398,14 @@ impl Published {
 }
 
 impl Registered {
-    pub fn from_value(value: &Value) -> RedisResult<Registered> {
+    /// `None`: Redis has lost the channel.
+    pub fn from_value(value: &Value) -> RedisResult<Option<Registered>> {
         let Value::Array(fields) = value else {
             return Err(unexpected("register answers a list"));
         };
+        if let [_] = &fields[..] {
+            return Ok(None);
+        }
         let [
             sequence,
             subscriptions,
@@ -345,13 +416,17 @@ impl Registered {
             cached_ms,
             events,
             history,
+            life,
+            doubtful_for,
+            doubtful,
+            told,
         ] = &fields[..]
         else {
-            return Err(unexpected("register answers nine things"));
+            return Err(unexpected("register answers thirteen things"));
         };
         let mut news: Vec<Open> = texts(news)?.iter().filter_map(|text| open(text)).collect();
         news.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
-        Ok(Registered {
+        Ok(Some(Registered {
             sequence: optional_number(sequence)?,
             subscriptions: count(subscriptions)?,
             missed: number(missed)?,
@@ -364,7 +439,11 @@ impl Registered {
                 .iter()
                 .filter_map(|text| messages::understand(text).ok())
                 .collect(),
-        })
+            life: number(life)?,
+            doubt: doubt(doubtful_for)?,
+            doubtful: texts(doubtful)?,
+            told: telling(told)?,
+        }))
     }
 }
 
@@ -388,6 +467,16 @@ fn texts(value: &Value) -> RedisResult<Vec<String>> {
 
 fn number(value: &Value) -> RedisResult<u64> {
     Ok(u64::from_redis_value_ref(value)?)
+}
+
+/// How long it is in doubt who is there; `None`: it isn't.
+fn doubt(value: &Value) -> RedisResult<Option<Duration>> {
+    let milliseconds = number(value)?;
+    Ok((milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn telling(value: &Value) -> RedisResult<Telling> {

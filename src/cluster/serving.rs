@@ -396,6 +396,8 @@ impl Node for Serving {
                 channel: name,
                 count: *count,
             },
+            // has been told already
+            Happening::Restored => return,
         };
         self.webhooks.raise_settled(channel.app, event);
     }

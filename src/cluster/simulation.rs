@@ -3,7 +3,7 @@
 //! the same members: those that are there.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -143,6 +143,12 @@ struct World {
     told: BTreeMap<(String, Option<Arc<str>>), i32>,
     /// the members of every edition of a list
     lists: HashMap<u64, BTreeSet<Arc<str>>>,
+    /// nodes that will find out who is there, of whom that is in doubt
+    unsettled: Vec<(usize, ChannelKey)>,
+    /// Redis was emptied, which these nodes haven't noticed
+    unaware: BTreeSet<usize>,
+    /// who doesn't leave, by channel: nobody is ever told that he does
+    staying: HashSet<(ChannelKey, Arc<str>)>,
 }
 
 /// Every other channel has members.
@@ -223,6 +229,9 @@ impl World {
             all_told: BTreeSet::new(),
             told: BTreeMap::new(),
             lists: HashMap::new(),
+            unsettled: Vec::new(),
+            unaware: BTreeSet::new(),
+            staying: HashSet::new(),
         }
     }
 
@@ -259,7 +268,9 @@ impl World {
 
     fn input(&mut self, at: usize, input: Input) {
         let mut out = Vec::new();
-        if let Input::Ask(key, _) = &input {
+        if let Input::Ask(key, ask) = &input
+            && *ask != Ask::Settle
+        {
             let name = key.name.as_str().to_owned();
             self.nodes[at].known.insert(name);
         }
@@ -291,12 +302,16 @@ impl World {
                 position,
                 what,
             } => {
+                if let What::MemberRemoved(user_id) = &what {
+                    let who = (channel.clone(), user_id.clone());
+                    assert!(!self.staying.contains(&who), "{user_id} is there");
+                }
                 for socket in node.sockets.values_mut() {
                     if socket.channel == channel
                         && !socket.is_gone
                         && workers.contains(&socket.worker)
                     {
-                        tell(socket, position, &what);
+                        tell(socket, position, &what, self.faults == Faults::All);
                     }
                 }
             }
@@ -329,6 +344,17 @@ impl World {
             | Output::CountLater(_)
             | Output::Onlined(_)
             | Output::Missed(_) => {}
+            Output::SettleLater(key, _) => self.unsettled.push((at, key)),
+            Output::ForgetNews(channel, happening, number) => {
+                let news = News {
+                    number_of_channel: number_of(&channel),
+                    name: node.name.clone().expect("a name while up"),
+                    number,
+                    happening,
+                };
+                node.told.push(news.clone());
+                node.to_redis.push_back(Request::Forget(news));
+            }
             Output::Happened {
                 channel,
                 happening,
@@ -348,7 +374,7 @@ impl World {
 
     fn happened(&mut self, at: usize, news: News, waits: bool) {
         let node = &mut self.nodes[at];
-        if !node.open.insert(news.clone()) {
+        if news.number > 0 && !node.open.insert(news.clone()) {
             return;
         }
         match waits {
@@ -363,7 +389,7 @@ impl World {
             Happening::Vacated => (None, -1),
             Happening::MemberAdded(user_id) => (Some(user_id.clone()), 1),
             Happening::MemberRemoved(user_id) => (Some(user_id.clone()), -1),
-            Happening::Count(_) => return,
+            Happening::Count(_) | Happening::Restored => return,
         };
         let is_new = self.all_told.insert(news.clone());
         // Whoever dies between telling and forgetting has it told again.
@@ -407,6 +433,17 @@ impl World {
                 Some(user_id) => truth.contains(user_id),
             };
             assert_eq!(*difference, i32::from(is_there), "seed {seed}, {who:?}");
+        }
+    }
+
+    fn check_all_webhooks(&self, seed: u64) {
+        for number in 0..CHANNELS {
+            let key = key(number);
+            let alive = self.nodes.iter().filter(|node| node.is_alive);
+            let sockets = alive.flat_map(|node| node.sockets.values());
+            let sockets: Vec<&Socket> = sockets.filter(|socket| socket.channel == key).collect();
+            let truth = sockets.iter().filter_map(|s| s.user.clone()).collect();
+            self.check_webhooks(seed, &key, &truth, !sockets.is_empty());
         }
     }
 
@@ -494,6 +531,13 @@ impl World {
 
     /// The connection is gone: some of what was on its way was carried out, nobody knows what.
     fn cut(&mut self, at: usize) {
+        self.hear_the_last(at);
+        self.forget_connection(at);
+        self.unaware.remove(&at);
+        self.input(at, Input::Down);
+    }
+
+    fn hear_the_last(&mut self, at: usize) {
         let carried_out = self.random.random_range(0..=self.nodes[at].to_redis.len());
         for _ in 0..carried_out {
             self.redis_works(at);
@@ -504,8 +548,43 @@ impl World {
         {
             self.take_message(at);
         }
-        self.forget_connection(at);
-        self.input(at, Input::Down);
+    }
+
+    /// A sign of life finds out that Redis was emptied.
+    fn notice(&mut self, at: usize) {
+        if self.unaware.remove(&at) {
+            self.hear_the_last(at);
+            self.nodes[at].to_redis.clear();
+            self.nodes[at].answers.clear();
+            self.input(at, Input::Down);
+            self.input(at, Input::Up);
+        }
+    }
+
+    /// Redis loses everything, and perhaps its connections.
+    fn empty(&mut self, cuts: bool) {
+        for at in 0..self.nodes.len() {
+            if self.nodes[at].is_alive && self.nodes[at].core.is_up() {
+                match cuts {
+                    true => self.cut(at),
+                    false => drop(self.unaware.insert(at)),
+                }
+            }
+        }
+        self.redis.forget();
+        if cuts {
+            self.topics.clear();
+        }
+    }
+
+    /// Everybody has been waited for.
+    fn lose_patience(&mut self) {
+        self.redis.lose_patience();
+        for (at, key) in std::mem::take(&mut self.unsettled) {
+            if self.nodes[at].is_alive {
+                self.input(at, Input::Ask(key, Ask::Settle));
+            }
+        }
     }
 
     fn forget_connection(&mut self, at: usize) {
@@ -522,12 +601,14 @@ impl World {
     fn connect(&mut self, at: usize) {
         // Sometimes it was taken for dead in the meantime and goes on by another name.
         let may_be_dead = matches!(self.faults, Faults::Deaths | Faults::All);
+        let may_be_dead = may_be_dead && self.staying.is_empty();
         let was_declared_dead = may_be_dead && self.random.random_bool(0.3);
         let node = &mut self.nodes[at];
         if node.name.is_none() || was_declared_dead {
             self.names += 1;
             self.dead.extend(node.name.take());
             node.name = Some(format!("node{}", self.names).into());
+            node.core.forget_lives();
         }
         let told = node.told.iter().cloned();
         node.to_redis.extend(told.map(Request::Forget));
@@ -598,6 +679,10 @@ impl World {
             }
             95 if self.faults != Faults::None && is_up => self.cut(at),
             96 | 97 if !is_up => self.connect(at),
+            97 if is_up => self.notice(at),
+            98 if self.faults == Faults::All && self.random.random_bool(0.2) => {
+                self.lose_patience();
+            }
             98 if matches!(self.faults, Faults::Deaths | Faults::All) => self.sweep(),
             99 if matches!(self.faults, Faults::Deaths | Faults::All)
                 && self.random.random_bool(0.1) =>
@@ -610,16 +695,11 @@ impl World {
 
     fn disaster(&mut self, at: usize) {
         if self.faults == Faults::All && self.random.random_bool(0.5) {
-            // Redis comes back empty
-            for other in 0..self.nodes.len() {
-                if self.nodes[other].is_alive && self.nodes[other].core.is_up() {
-                    self.cut(other);
-                }
-            }
-            self.redis.forget();
-            self.topics.clear();
+            let cuts = self.random.random_bool(0.7);
+            self.empty(cuts);
         } else if self.nodes.iter().filter(|node| node.is_alive).count() > 1 {
             self.forget_connection(at);
+            self.unaware.remove(&at);
             let node = &mut self.nodes[at];
             node.is_alive = false;
             node.sockets.clear();
@@ -675,6 +755,13 @@ impl World {
         let which = self.random.random_range(0..count);
         let ticket = *self.nodes[at].sockets.keys().nth(which).expect("counted");
         let socket = self.nodes[at].sockets.get_mut(&ticket).expect("there");
+        if let Some(user) = &socket.user
+            && self
+                .staying
+                .contains(&(socket.channel.clone(), user.clone()))
+        {
+            return;
+        }
         if socket.seen.is_some() {
             self.leave(at, ticket);
         } else {
@@ -694,9 +781,17 @@ impl World {
         self.input(at, Input::Ask(channel, ask));
     }
 
-    /// Everything that is on its way arrives, everybody is connected, the dead are swept away.
+    /// Everything that is on its way arrives, everybody is connected, the dead are swept away, nobody is in doubt.
     fn settle(&mut self) {
+        self.calm_down();
+        self.lose_patience();
+        self.calm_down();
+    }
+
+    /// The same, but who was lost may still be in doubt.
+    fn calm_down(&mut self) {
         for at in 0..self.nodes.len() {
+            self.notice(at);
             if self.nodes[at].is_alive && !self.nodes[at].core.is_up() {
                 self.connect(at);
             }
@@ -754,6 +849,7 @@ impl World {
             }
             let left = self.redis.news.get(&key).filter(|left| !left.is_empty());
             assert_eq!(left, None, "seed {seed}");
+            assert!(self.unsettled.is_empty(), "seed {seed}");
             match self.redis.channels.get(&key) {
                 None => assert_eq!(sockets().count(), 0, "seed {seed}"),
                 Some(state) => {
@@ -770,7 +866,7 @@ impl World {
     }
 }
 
-fn tell(socket: &mut Socket, position: u64, what: &What) {
+fn tell(socket: &mut Socket, position: u64, what: &What, may_lag: bool) {
     let Some(seen) = &mut socket.seen else {
         return;
     };
@@ -782,7 +878,9 @@ fn tell(socket: &mut Socket, position: u64, what: &What) {
             let (node, number) = parse_event(event);
             let events = seen.events.entry(node).or_default();
             let last = events.last().copied().unwrap_or(0);
-            assert!(number > last, "{number} after {last} of node {node}");
+            // An event that a Redis without memory gave to nobody comes after those that went out together with it.
+            let is_in_turn = number > last || (may_lag && !events.contains(&number));
+            assert!(is_in_turn, "{number} after {last} of node {node}");
             events.push(number);
         }
         What::MemberAdded(member) => {
@@ -830,6 +928,60 @@ fn whoever_joins_a_channel_in_its_second_life_is_let_in() {
         }
         world.settle();
         world.check(0);
+    }
+}
+
+/// Redis loses everything while nodes have subscribers: whoever stays isn't told to leave, and webhooks aren't told anything twice.
+fn lose_everything(seed: u64) {
+    let mut world = World::new(seed, 3, Faults::Cuts);
+    for at in 0..3 {
+        world.connect(at);
+    }
+    for _ in 0..60 {
+        let at = world.random.random_range(0..3);
+        world.join(at);
+    }
+    world.settle();
+    world.check(seed);
+    world.check_all_webhooks(seed);
+    // one user in two stays on each channel
+    for number in 0..CHANNELS {
+        for user in 0..USERS / 2 {
+            let user: Arc<str> = user.to_string().into();
+            world.staying.insert((key(number), user));
+        }
+    }
+    let cuts = world.random.random_bool(0.7);
+    world.empty(cuts);
+    for _ in 0..world.random.random_range(0..40) {
+        let at = world.random.random_range(0..3);
+        match world.random.random_range(0..10) {
+            0..3 => world.join(at),
+            3..6 => world.part(at),
+            6 => world.publish(at),
+            7 => world.notice(at),
+            8 if cuts && !world.nodes[at].core.is_up() => world.connect(at),
+            _ => {
+                world.redis_works(at);
+                world.take_message(at);
+                world.take_answer(at);
+            }
+        }
+    }
+    world.calm_down();
+    for _ in 0..100 {
+        world.step();
+    }
+    world.settle();
+    // events that Redis remembered are lost with it
+    world.faults = Faults::All;
+    world.check(seed);
+}
+
+#[test]
+fn who_stays_is_not_told_to_leave_when_redis_loses_everything() {
+    for seed in 0..1_500 {
+        lose_everything(seed);
     }
 }
 

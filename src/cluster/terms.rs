@@ -41,6 +41,8 @@ pub enum Ask {
     Online(bool, Ticket),
     /// tell how many subscriptions there are, which was put off
     Count,
+    /// it was in doubt who is there, since Redis had lost the channel: now it should be known
+    Settle,
 }
 
 /// An event on its way.
@@ -111,13 +113,35 @@ pub enum Call {
         seen: u64,
         /// everything up to this sequence was heard, and so many events; 0 = nothing
         heard: (u64, u64),
-        members: Vec<(Arc<Member>, u32)>,
+        /// the life of the channel that is known here; 0 = none
+        life: u64,
+        members: Vec<Present>,
+        /// if Redis is known to have lost the channel
+        lost: Option<Lost>,
         rules: Rules,
         /// of the news
         number: u64,
     },
     Online(bool),
     Count,
+}
+
+/// A member with connections to this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    pub member: Arc<Member>,
+    pub connections: u32,
+    /// said something else of itself while Redis was away
+    pub is_latest: bool,
+}
+
+/// What Redis had of a channel, as far as it is known here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    pub members: Vec<Arc<Member>>,
+    /// of subscriptions, as told last
+    pub count: Option<u32>,
+    pub cached: Option<Kept>,
 }
 
 /// What Redis answers.
@@ -127,6 +151,8 @@ pub enum Answer {
     Left(Left),
     Published(Published),
     Registered(Registered),
+    /// to a registration: Redis has lost the channel, and must be told who was there
+    Lost,
 }
 
 /// Whether the new number of subscriptions was told to everybody.
@@ -161,6 +187,10 @@ pub enum Joined {
         members: Vec<String>,
         /// on the channel so far
         events: u64,
+        /// of the channel, by its name; another one after Redis has lost it
+        life: u64,
+        /// for so long members may be listed who are gone
+        doubt: Option<Duration>,
     },
 }
 
@@ -199,6 +229,13 @@ pub struct Registered {
     pub members: Vec<String>,
     /// the cached event
     pub kept: Option<Kept>,
+    /// of the channel, by its name; another one after Redis has lost it
+    pub life: u64,
+    /// for so long members may be listed who are gone
+    pub doubt: Option<Duration>,
+    /// ids of these members
+    pub doubtful: Vec<String>,
+    pub told: Telling,
 }
 
 /// News that are written down in Redis until they are told.
@@ -256,6 +293,8 @@ pub enum Happening {
     MemberAdded(Arc<str>),
     /// of subscriptions in the whole cluster
     Count(u32),
+    /// Redis had lost the channel, which was and is occupied
+    Restored,
 }
 
 impl Happening {
@@ -267,6 +306,7 @@ impl Happening {
             Happening::MemberAdded(user_id) => format!("+{user_id}"),
             Happening::MemberRemoved(user_id) => format!("-{user_id}"),
             Happening::Count(count) => format!("#{count}"),
+            Happening::Restored => "!".to_owned(),
         }
     }
 
@@ -367,6 +407,8 @@ pub enum Output {
     Closed(ChannelKey),
     /// the channel is large: its number is to be told some seconds later ([`Ask::Count`])
     CountLater(ChannelKey),
+    /// after this time it is to be known who is there ([`Ask::Settle`])
+    SettleLater(ChannelKey, Duration),
     /// something happened in the cluster that this node alone tells the webhooks
     Happened {
         channel: ChannelKey,
@@ -376,6 +418,8 @@ pub enum Output {
         /// the news wait for a return
         wait: Option<Duration>,
     },
+    /// what was written down in Redis by the call of this number is no news
+    ForgetNews(ChannelKey, Happening, u64),
     /// whether a user is there is known to those who watch him
     Onlined(Ticket),
     /// events of other nodes were missed

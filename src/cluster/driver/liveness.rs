@@ -3,7 +3,7 @@
 use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
 use super::{Done, Driver, Node};
-use crate::cluster::{core::Input, nodes, queries};
+use crate::cluster::{connection::Push, core::Input, nodes, queries};
 
 impl<N: Node> Driver<N> {
     pub(super) fn beat(&mut self) {
@@ -15,19 +15,17 @@ impl<N: Node> Driver<N> {
         }
         let (keys, name) = (self.keys.clone(), self.name.clone());
         let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
-        let load = self.node.load();
+        let (load, life) = (self.node.load(), self.life.clone());
         let sweeps = Instant::now() >= self.sweeps_from;
         self.begin(async move {
-            let beat = nodes::beat(
-                &mut connection,
-                &keys,
-                &name,
-                heartbeat,
+            let node = nodes::Living {
+                name: &name,
+                load: &load,
                 is_first,
-                &load,
                 sweeps,
-            );
-            Done::Beat(beat.await)
+                life: &life,
+            };
+            Done::Beat(nodes::beat(&mut connection, &keys, heartbeat, node).await)
         });
         self.ask_for_connections_elsewhere();
     }
@@ -36,11 +34,17 @@ impl<N: Node> Driver<N> {
         self.is_beating = false;
         self.has_beaten = true;
         self.last_beat = Some(Instant::now());
-        self.memory = beat.memory.into();
+        let before = mem::replace(&mut self.life, beat.life.into());
         if beat.was_forgotten {
             return self.rename();
         }
         self.node.alive(beat.alive);
+        if before != self.life && !before.is_empty() {
+            self.redis_was_emptied();
+            if self.connection.is_none() {
+                return;
+            }
+        }
         if !self.is_up {
             self.go_up();
         }
@@ -57,6 +61,30 @@ impl<N: Node> Driver<N> {
         }
     }
 
+    /// Redis has forgotten every node. Each keeps its name, since nobody took it for dead, and registers what it has, which is written
+    /// down nowhere any more. Of single masters of a Redis Cluster this is not found out here, but from the channels on them, whenever
+    /// the connection was lost or a channel is spoken of: see `register.lua`.
+    fn redis_was_emptied(&mut self) {
+        tracing::warn!("Redis has come back empty: this node registers what it has");
+        self.sweeps_from = Instant::now() + self.settings.heartbeat * nodes::BEATS;
+        if !self.is_up {
+            return;
+        }
+        // What was told before is heard: Redis doesn't remember it.
+        if let Some(mut pushes) = self.pushes.take() {
+            while let Ok(push) = pushes.try_recv() {
+                match push {
+                    Push::Message { topic, text } => self.take_message(&topic, &text),
+                    Push::Lost => return self.lost("it ended the connection"),
+                }
+            }
+            self.pushes = Some(pushes);
+        }
+        self.is_up = false;
+        self.forget_work();
+        self.input(Input::Down);
+    }
+
     pub(super) fn go_up(&mut self) {
         self.is_up = true;
         self.node.link(true);
@@ -71,7 +99,7 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// The others took this node for dead, or Redis has forgotten it: what it has is registered under another name.
+    /// The others took this node for dead: what it has is registered under another name.
     pub(super) fn rename(&mut self) {
         let before = mem::replace(&mut self.name, nodes::new_name().into());
         tracing::warn!(
@@ -84,6 +112,7 @@ impl<N: Node> Driver<N> {
         if mem::replace(&mut self.is_up, false) {
             self.input(Input::Down);
         }
+        self.core.forget_lives();
         // The others have taken out what this node had, but not what it did by its old name since then.
         let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
         self.lingering.clear();

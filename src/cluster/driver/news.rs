@@ -46,7 +46,7 @@ impl<N: Node> Driver<N> {
     fn tell(&mut self, news: News) {
         self.node.happened(&news.channel, &news.happening);
         let is_online = match news.happening {
-            Happening::Occupied => Some(true),
+            Happening::Occupied | Happening::Restored => Some(true),
             Happening::Vacated => Some(false),
             _ => None,
         };
@@ -84,7 +84,7 @@ impl<N: Node> Driver<N> {
     }
 
     /// They were told: nobody needs to know any more.
-    fn forget(&mut self, news: News) {
+    pub(super) fn forget(&mut self, news: News) {
         if news.number > 0 {
             self.forgets.push_back(news);
         }
@@ -165,7 +165,7 @@ impl<N: Node> Driver<N> {
         match claim {
             Ok(1) => self.tell(news),
             // Redis has lost what it knew of it
-            Ok(2) if news.memory != self.memory => self.tell(news),
+            Ok(2) if news.memory != self.life => self.tell(news),
             Ok(_) => self.close(&news),
             Err(error) => {
                 self.held.again(news);

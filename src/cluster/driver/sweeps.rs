@@ -10,6 +10,7 @@ use crate::{
         connection::Connection,
         held::News,
         nodes::{self, Swept},
+        terms::Happening,
     },
     hub::inbox::ChannelKey,
 };
@@ -76,17 +77,21 @@ impl<N: Node> Driver<N> {
         };
         let rules = (self.node.rulebook())(&swept.app_id, &swept.channel);
         let app_id: Arc<str> = swept.app_id.into();
+        let channel = ChannelKey {
+            app,
+            name: swept.channel,
+        };
+        if let Some(count) = swept.count {
+            self.node.happened(&channel, &Happening::Count(count));
+        }
         for open in swept.news {
             let news = News {
-                channel: ChannelKey {
-                    app,
-                    name: swept.channel.clone(),
-                },
+                channel: channel.clone(),
                 app_id: app_id.clone(),
                 happening: open.happening,
                 node: node.clone(),
                 number: open.number,
-                memory: self.memory.clone(),
+                memory: self.life.clone(),
             };
             self.happened(news, open.is_held.then(|| rules.hold.unwrap_or_default()));
         }

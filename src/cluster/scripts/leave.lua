@@ -36,10 +36,13 @@ if user ~= '' and redis.call('HEXISTS', connections, own) == 1 and redis.call('H
     redis.call('HDEL', connections, own)
     if redis.call('HINCRBY', connections, '|' .. user, -1) <= 0 then
         redis.call('HDEL', connections, '|' .. user)
-        redis.call('HDEL', members, user)
-        has_left = 1
-        happens('-' .. user)
-        tell('-', user)
+        -- Redis has lost everything not long ago, and other nodes may not have said yet whom they have (register.lua).
+        if redis.call('HEXISTS', connections, '?|' .. user) == 0 then
+            redis.call('HDEL', members, user)
+            has_left = 1
+            happens('-' .. user)
+            tell('-', user)
+        end
     end
 end
 
@@ -51,8 +54,9 @@ if total <= 0 then
 elseif ARGV[5] == '1' then
     local now = tonumber(redis.call('TIME')[1])
     told = 2
-    -- large channels are told now and then
-    if total <= 100 or now - tonumber(redis.call('HGET', state, 'told') or 0) >= 5 then
+    local known = redis.call('HMGET', state, 'told', 'doubt')
+    -- large channels are told now and then; while it is in doubt who is there, nobody is
+    if (known[2] or '0') == '0' and (total <= 100 or now - tonumber(known[1] or 0) >= 5) then
         told = 1
         redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)
