@@ -7,14 +7,17 @@ use redis::{Pipeline, RedisResult, Value};
 use super::{
     keys::ChannelKeys,
     rules::Rules,
-    scripts::{At, Holding, Member, News, Publication, Scripts},
+    scripts::{At, Holding, Joining, Lost, Member, News, Present, Publication, Scripts},
     terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, member_text},
     wire,
 };
 use crate::protocol::presence::Member as ChannelMember;
 
-/// Beyond the time that news wait, for a node that is slow to ask.
+/// Beyond the time that news wait and the time until somebody else tells them, for a node that is slow to ask.
 const REMEMBERED_LONGER: Duration = Duration::from_secs(60);
+
+/// Until a dead node is noticed, and those who take its place and die in the middle of it, one after the other.
+const HEARTBEATS_REMEMBERED: u32 = 12;
 
 /// Who calls.
 #[derive(Clone, Copy, Debug)]
@@ -23,27 +26,26 @@ pub struct Caller<'a> {
     pub node: &'a str,
     /// the process, as the origin of events
     pub origin: &'a str,
+    pub heartbeat: Duration,
 }
 
-/// What news of this process are called in Redis.
-pub fn news_name(origin: &str, number: u64) -> String {
-    format!("{origin}.{number}")
-}
-
-/// Gives the news that would come of a call to it.
+/// Gives the news that would come of a call by the node of this name.
 pub fn with_news<T>(
-    origin: &str,
+    node: &str,
     number: u64,
-    hold: Option<Duration>,
+    rules: Rules,
+    heartbeat: Duration,
     call: impl FnOnce(News<'_>) -> T,
 ) -> T {
-    let Some(wait) = hold else {
+    if !rules.is_told {
         return call(News::default());
-    };
-    let remembered = (wait + REMEMBERED_LONGER).as_millis();
+    }
+    let wait = rules.hold.unwrap_or_default();
+    let remembered = wait + heartbeat * HEARTBEATS_REMEMBERED + REMEMBERED_LONGER;
     call(News {
-        name: &news_name(origin, number),
-        remembered_ms: u64::try_from(remembered).unwrap_or(u64::MAX),
+        name: &format!("{node}.{number}"),
+        remembered_ms: u64::try_from(remembered.as_millis()).unwrap_or(u64::MAX),
+        is_held: rules.hold.is_some(),
     })
 }
 
@@ -55,7 +57,11 @@ pub fn add(
     caller: Caller<'_>,
     call: &Call,
 ) {
-    let Caller { node, origin } = caller;
+    let Caller {
+        node,
+        origin,
+        heartbeat,
+    } = caller;
     let at = At { keys, node };
     match call {
         Call::Join {
@@ -63,17 +69,26 @@ pub fn add(
             members_max,
             rules,
             wanted,
+            number,
         } => {
             let text = member.as_deref().map(member_text);
             let member = member.as_deref().zip(text.as_deref());
             let member = member.map(|(member, text)| described(member, text));
-            scripts.join(pipe, at, member, *members_max, *rules, *wanted);
+            with_news(node, *number, *rules, heartbeat, |news| {
+                let joining = Joining {
+                    member,
+                    members_max: *members_max,
+                    tell_count: rules.tell_count,
+                    wanted: *wanted,
+                };
+                scripts.join(pipe, at, joining, news);
+            });
         }
         Call::Leave {
             user_id,
             rules,
             number,
-        } => with_news(origin, *number, rules.hold, |news| {
+        } => with_news(node, *number, *rules, heartbeat, |news| {
             scripts.leave(pipe, at, user_id.as_deref(), rules.tell_count, news);
         }),
         Call::Publish {
@@ -87,27 +102,36 @@ pub fn add(
             subscriptions,
             seen,
             heard,
+            life,
             members,
+            lost,
             rules,
             number,
         } => {
-            let Rules {
-                tell_count, hold, ..
-            } = *rules;
-            let texts: Vec<String> = members.iter().map(|(m, _)| member_text(m)).collect();
-            let members: Vec<(Member<'_>, u32)> = members
-                .iter()
-                .zip(&texts)
-                .map(|((member, count), text)| (described(member, text), *count))
-                .collect();
+            let texts: Vec<String> = members.iter().map(|p| member_text(&p.member)).collect();
+            let present = members.iter().zip(&texts).map(|(present, text)| Present {
+                member: described(&present.member, text),
+                connections: present.connections,
+                is_latest: present.is_latest,
+            });
+            let were_there = lost.iter().flat_map(|lost| &lost.members);
+            let texts: Vec<String> = were_there.clone().map(|m| member_text(m)).collect();
+            let were_there = were_there.zip(&texts).map(|(m, text)| described(m, text));
+            let were_there: Vec<Member<'_>> = were_there.collect();
             let holding = Holding {
                 subscriptions: *subscriptions,
                 seen: *seen,
                 heard: *heard,
-                members: &members,
+                life: *life,
+                members: &present.collect::<Vec<_>>(),
+                lost: lost.as_ref().map(|lost| Lost {
+                    members: &were_there,
+                    count: lost.count,
+                    cached: lost.cached.as_ref(),
+                }),
             };
-            with_news(origin, *number, hold, |news| {
-                scripts.register(pipe, at, holding, tell_count, news);
+            with_news(node, *number, *rules, heartbeat, |news| {
+                scripts.register(pipe, at, holding, rules.tell_count, news, node);
             });
         }
         Call::Online(is_online) => scripts.online(pipe, at, *is_online),
@@ -161,6 +185,9 @@ pub fn answer(call: &Call, value: &Value) -> RedisResult<Answer> {
         Call::Publish { .. } | Call::Online(_) | Call::Count => {
             Answer::Published(Published::from_value(value)?)
         }
-        Call::Register { .. } => Answer::Registered(Registered::from_value(value)?),
+        Call::Register { .. } => match Registered::from_value(value)? {
+            Some(registered) => Answer::Registered(registered),
+            None => Answer::Lost,
+        },
     })
 }

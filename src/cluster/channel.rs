@@ -1,18 +1,19 @@
 //! One channel as a node knows it: its own subscribers, and what they have been told.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use super::{
     rules::Rules,
     terms::{
-        Answer, Ask, Call, Happening, Held, Joined, Kept, Left, Message, Output, Registered,
-        Telling, View, Wanted, What, parse_member,
+        Answer, Ask, Call, Happening, Joined, Kept, Left, Lost, Message, Open, Output, Present,
+        Published, Registered, Telling, View, Wanted, What, parse_member,
     },
 };
 use crate::{
@@ -46,10 +47,20 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) ask: Ask,
-    /// of an event: its number among this process's
+    /// of an event: its number among this process's; of a join or leave that is on its way: that of its news
     pub(super) number: u64,
     /// it has waited while Redis was away
     pub(super) is_late: bool,
+}
+
+/// What became of a member while Redis was away.
+#[derive(Debug)]
+enum Alone {
+    /// Redis didn't know him
+    Came,
+    /// this is what Redis knew
+    Changed(Arc<Member>),
+    Left(Arc<Member>),
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +100,14 @@ pub(super) struct Channel {
     pub(super) registration_number: u64,
     /// must register before anything else is asked of Redis
     pub(super) is_to_register: bool,
+    /// of the channel in Redis, while this node has somebody there; 0 = none is known
+    life: u64,
+    /// Redis has lost this life of the channel, and is to be told who was there
+    is_lost: bool,
+    /// members who came or went since Redis knew
+    alone: HashMap<Arc<str>, Alone>,
+    /// it is planned to find out who is there
+    is_settling: bool,
     /// messages that came before it is known where they belong
     held: Vec<Message>,
     /// the last event of each other process, by number: one that comes again is known by it
@@ -105,12 +124,16 @@ pub(super) struct Channel {
     is_count_due: bool,
     /// of whoever came or left last
     rules: Rules,
+    /// the news of calls of this process up to this number were told, or wait
+    answered: u64,
 }
 
 impl Channel {
-    pub(super) fn new(origin: Arc<str>) -> Channel {
+    /// `answered`: the last number that a call for the channel may have had.
+    pub(super) fn new(origin: Arc<str>, answered: u64) -> Channel {
         Channel {
             origin,
+            answered,
             ..Channel::default()
         }
     }
@@ -130,8 +153,13 @@ impl Channel {
         !self.workers.is_empty() || !self.arriving.is_empty()
     }
 
-    /// Takes what waits, up to so many, as far as it may go out now.
-    pub(super) fn next_calls(&mut self, max: usize, has_cached: bool) -> Vec<Call> {
+    /// Takes what waits, up to so many, as far as it may go out now. `number`: the last one given to anything of this process.
+    pub(super) fn next_calls(
+        &mut self,
+        max: usize,
+        has_cached: bool,
+        number: &mut u64,
+    ) -> Vec<Call> {
         if !self.has_anybody() {
             self.forget_place();
         }
@@ -143,11 +171,15 @@ impl Channel {
         self.asked_for_all = wanted == Wanted::All;
         let mut calls = Vec::new();
         while calls.len() < max
-            && let Some(pending) = self.waiting.front()
+            && let Some(pending) = self.waiting.front_mut()
         {
             let is_join = matches!(pending.ask, Ask::Join { .. });
             if is_join && self.phase != Phase::Live {
                 break;
+            }
+            if let Ask::Join { .. } | Ask::Leave { .. } = pending.ask {
+                *number += 1;
+                pending.number = *number;
             }
             calls.push(pending.call(wanted));
             self.on_way.extend(self.waiting.pop_front());
@@ -175,6 +207,12 @@ impl Channel {
     /// What Redis should have of this node: who is here, and who is arriving.
     pub(super) fn registration(&self, number: u64) -> Call {
         let mut members = self.own.clone();
+        for (id, (member, _)) in &mut members {
+            // what it said of itself last may have been said to another node
+            if let Some(latest) = self.present.get(id) {
+                *member = latest.clone();
+            }
+        }
         for (_, pending) in &self.arriving {
             if let Ask::Join {
                 member: Some(member),
@@ -182,17 +220,66 @@ impl Channel {
             } = &pending.ask
             {
                 let id = member.user_id.clone();
-                members.entry(id).or_insert_with(|| (member.clone(), 0)).1 += 1;
+                let known = members.entry(id).or_insert_with(|| (member.clone(), 0));
+                known.0 = member.clone();
+                known.1 += 1;
             }
         }
         let arriving = u32::try_from(self.arriving.len()).unwrap_or(u32::MAX);
+        let members = members.into_values().map(|(member, connections)| Present {
+            is_latest: self.alone.contains_key(&member.user_id),
+            member,
+            connections,
+        });
         Call::Register {
             subscriptions: self.subscriptions().saturating_add(arriving),
             seen: self.sequence,
             heard: (self.heard, self.heard_events),
-            members: members.into_values().collect(),
+            life: self.life,
+            members: members.collect(),
+            lost: self.is_lost.then(|| self.lost()),
             rules: self.rules,
             number,
+        }
+    }
+
+    /// What Redis had of the channel: what webhooks and other nodes were told, and needn't be told again.
+    fn lost(&self) -> Lost {
+        let here = self.present.values();
+        let here = here.filter(|member| !self.alone.contains_key(&member.user_id));
+        let changed = self.alone.values().filter_map(|alone| match alone {
+            Alone::Came => None,
+            Alone::Changed(member) | Alone::Left(member) => Some(member),
+        });
+        Lost {
+            members: here.chain(changed).cloned().collect(),
+            count: self.count.map(|(_, count)| count),
+            cached: self.cached.clone(),
+        }
+    }
+
+    /// It isn't known any more what Redis had of the channel before: it was taken from this node, which the others took for dead.
+    pub(super) fn forget_life(&mut self) {
+        self.life = 0;
+        self.is_lost = false;
+    }
+
+    /// It is time to know who is there: the channel is listed anew, if that is still in doubt.
+    pub(super) fn settle(&mut self) {
+        if std::mem::take(&mut self.is_settling) {
+            self.lose_touch();
+        }
+    }
+
+    fn settle_later(&mut self, key: &ChannelKey, doubt: Option<Duration>, out: &mut Vec<Output>) {
+        // of other channels nothing is in doubt
+        let is_concerned =
+            key.name.kind().is_presence() || key.name.is_watchers() || self.rules.tell_count;
+        if let Some(doubt) = doubt
+            && is_concerned
+            && !std::mem::replace(&mut self.is_settling, true)
+        {
+            out.push(Output::SettleLater(key.clone(), doubt));
         }
     }
 
@@ -257,6 +344,7 @@ impl Channel {
         self.is_synced = false;
         self.heard = 0;
         self.heard_events = 0;
+        self.life = 0;
         self.held.clear();
     }
 
@@ -328,6 +416,7 @@ impl Channel {
         }
         self.phase = Phase::Apart;
         self.is_registering = false;
+        self.is_lost = false;
         // Whatever Redis has of us there: who knows.
         self.lose_touch();
         let arriving = std::mem::take(&mut self.arriving);
@@ -337,13 +426,21 @@ impl Channel {
         arriving.chain(on_way).chain(waiting).collect()
     }
 
+    /// Returns what is to be asked once more.
     pub(super) fn answered(
         &mut self,
         key: &ChannelKey,
         pending: Pending,
         answer: Answer,
         out: &mut Vec<Output>,
-    ) {
+    ) -> Option<Pending> {
+        let mut number = pending.number;
+        if let Ask::Join { rules, .. } | Ask::Leave { rules, .. } = &pending.ask {
+            self.answered = number;
+            if !rules.is_told {
+                number = 0;
+            }
+        }
         match (&pending.ask, answer) {
             (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
                 out.push(Output::Full(ticket));
@@ -360,23 +457,31 @@ impl Channel {
                     kept,
                     members,
                     events,
+                    life,
+                    doubt,
                 }),
             ) => {
-                let mut tell = |happening| out.push(Output::Happened(key.clone(), happening));
-                if subscriptions == 1 {
-                    tell(Happening::Occupied { is_return });
-                }
-                if let (true, Some(member)) = (is_new_member, member) {
-                    tell(Happening::MemberAdded {
-                        user_id: member.user_id.clone(),
-                        is_return: is_members_return,
+                // Somebody is here, but Redis knows nothing of it: what it has written down is no news.
+                let is_lost = self.life != 0 && life != self.life && self.has_anybody();
+                let mut tell = |happening, was_told| {
+                    out.push(match was_told {
+                        true => Output::ForgetNews(key.clone(), happening, number),
+                        false => happened(key, happening, number, None),
                     });
+                };
+                if subscriptions == 1 && !is_return {
+                    tell(Happening::Occupied, is_lost);
+                }
+                if let (true, false, Some(member)) = (is_new_member, is_members_return, member) {
+                    let was_told = is_lost && self.present.contains_key(&member.user_id);
+                    tell(Happening::MemberAdded(member.user_id.clone()), was_told);
                 }
                 self.rules = *rules;
                 self.counted(key, told, subscriptions, out);
                 // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
                 let is_first = subscriptions == 1 && !self.has_anybody();
-                if !is_first && (subscriptions == 1 || (!self.is_synced && !self.asked_for_all)) {
+                let has_lost = is_lost || (subscriptions == 1 && !is_first);
+                if !is_first && (has_lost || (!self.is_synced && !self.asked_for_all)) {
                     self.lose_touch();
                 }
                 let members = match member {
@@ -392,6 +497,9 @@ impl Channel {
                     self.is_online = kept.is_some();
                     self.cached = kept;
                     self.heard_events = events;
+                    self.life = life;
+                    self.alone.clear();
+                    self.settle_later(key, doubt, out);
                     self.sync(key, sequence, out);
                 } else {
                     self.let_in(key, out);
@@ -407,11 +515,18 @@ impl Channel {
                 Answer::Left(left),
             ) => {
                 self.rules = *rules;
-                let held = rules.hold.map(|wait| Held {
-                    number: pending.number,
-                    wait,
+                self.subtract(key, *worker, user_id.as_deref(), out);
+                self.left(key, user_id.clone(), &left, number, out);
+            }
+            // Redis says that nobody has subscribed, but somebody here has: it has lost the channel, and nobody has got the event.
+            (Ask::Publish { .. }, Answer::Published(Published { sequence: None, .. }))
+                if self.has_anybody() && !pending.is_late =>
+            {
+                self.lose_touch();
+                return Some(Pending {
+                    is_late: true,
+                    ..pending
                 });
-                self.left(key, *worker, user_id.clone(), &left, held, out);
             }
             (
                 &Ask::Publish {
@@ -429,9 +544,11 @@ impl Channel {
                 };
                 self.counted(key, told, published.subscriptions, out);
             }
+            (&Ask::Online(_, ticket), Answer::Published(_)) => out.push(Output::Onlined(ticket)),
             // what Redis answers has the form of the question: see the scripts
             _ => {}
         }
+        None
     }
 
     /// How many there are was told, or is to be told later.
@@ -445,8 +562,7 @@ impl Channel {
         match told {
             Telling::No => {}
             Telling::Done => {
-                let happening = Happening::Count(subscriptions);
-                out.push(Output::Happened(key.clone(), happening));
+                out.push(happened(key, Happening::Count(subscriptions), 0, None));
             }
             Telling::Later => {
                 if !std::mem::replace(&mut self.is_count_due, true) {
@@ -501,25 +617,26 @@ impl Channel {
     fn left(
         &mut self,
         key: &ChannelKey,
-        worker: WorkerId,
         user_id: Option<Arc<str>>,
         left: &Left,
-        held: Option<Held>,
+        number: u64,
         out: &mut Vec<Output>,
     ) {
-        self.subtract(key, worker, user_id.as_deref(), out);
         if !self.has_anybody() {
             self.forget_place();
         }
         if left.sequence.is_none() {
+            if self.has_anybody() {
+                self.lose_touch();
+            }
             return;
         }
         if let (true, Some(user_id)) = (left.has_member_left, user_id) {
-            let removed = Happening::MemberRemoved { user_id, held };
-            out.push(Output::Happened(key.clone(), removed));
+            let removed = Happening::MemberRemoved(user_id);
+            out.push(happened(key, removed, number, self.rules.hold));
         }
         if left.subscriptions == 0 {
-            out.push(Output::Happened(key.clone(), Happening::Vacated(held)));
+            out.push(happened(key, Happening::Vacated, number, self.rules.hold));
         }
         self.counted(key, left.told, left.subscriptions, out);
     }
@@ -547,6 +664,10 @@ impl Channel {
     ) {
         self.is_registering = false;
         self.is_to_register = false;
+        let was_lost = std::mem::take(&mut self.is_lost);
+        self.alone.clear();
+        self.life = registered.life;
+        self.settle_later(key, registered.doubt, out);
         let sequence = registered.sequence.unwrap_or(self.sequence);
         for message in self.unheard(sequence, std::mem::take(&mut registered.history)) {
             let what = self.news(message);
@@ -566,9 +687,12 @@ impl Channel {
         let mut changes: Vec<What> = Vec::new();
         let gone = self.present.keys().filter(|id| !members.contains_key(*id));
         changes.extend(gone.cloned().map(What::MemberRemoved));
-        let new = members
-            .values()
-            .filter(|member| !self.present.contains_key(&member.user_id));
+        // Whoever is in doubt isn't told to be there: if he is, that will be told.
+        let doubtful: HashSet<&str> = registered.doubtful.iter().map(String::as_str).collect();
+        let new = members.values().filter(|member| {
+            let id = &member.user_id;
+            !self.present.contains_key(id) && !doubtful.contains(&**id)
+        });
         changes.extend(new.cloned().map(What::MemberAdded));
         let other = members.values().filter(|member| {
             let known = self.present.get(&member.user_id);
@@ -581,13 +705,18 @@ impl Channel {
         if registered.missed > 0 {
             out.push(Output::Missed(registered.missed));
         }
-        let held = self.rules.hold.map(|wait| Held { number, wait });
-        for happening in happenings(&registered, held) {
-            out.push(Output::Happened(key.clone(), happening));
+        self.tell_news(key, std::mem::take(&mut registered.news), number, out);
+        if was_lost && registered.subscriptions > 0 {
+            out.push(happened(key, Happening::Restored, 0, None));
         }
+        self.counted(key, registered.told, registered.subscriptions, out);
         if key.name.is_watchers() {
-            let what = What::Online(registered.kept.is_some());
-            self.tell(key, Told { sequence, what }, out);
+            let is_online = registered.kept.is_some();
+            // The nodes that have connections of the user may not have said so yet.
+            if is_online || registered.doubt.is_none() {
+                let what = What::Online(is_online);
+                self.tell(key, Told { sequence, what }, out);
+            }
         } else if registered.kept.is_some() || self.cached.is_none() {
             self.cached = registered.kept;
         }
@@ -597,6 +726,38 @@ impl Channel {
             // The next to join is told who is there.
             self.held.clear();
         }
+    }
+
+    /// What the registration of this number has changed, and what calls have changed whose answers were lost.
+    fn tell_news(&mut self, key: &ChannelKey, news: Vec<Open>, number: u64, out: &mut Vec<Output>) {
+        let answered = std::mem::replace(&mut self.answered, number);
+        for news in news.into_iter().filter(|news| news.number > answered) {
+            let wait = self.rules.hold.filter(|_| news.is_held);
+            out.push(happened(key, news.happening, news.number, wait));
+        }
+    }
+
+    /// Redis has lost the channel: it is to be told who was there.
+    pub(super) fn lost_by_redis(&mut self) {
+        self.is_registering = false;
+        self.is_lost = true;
+    }
+
+    /// Notes what a member does of which Redis doesn't know. `before`: what is known of him here.
+    fn does_alone(&mut self, before: Option<Arc<Member>>, is_here: bool, user_id: &Arc<str>) {
+        use Alone::{Came, Changed, Left};
+        let known = match self.alone.remove(user_id) {
+            Some(Came) => None,
+            Some(Changed(member) | Left(member)) => Some(member),
+            None => before,
+        };
+        let alone = match (known, is_here) {
+            (None, true) => Came,
+            (Some(known), true) => Changed(known),
+            (Some(known), false) => Left(known),
+            (None, false) => return,
+        };
+        self.alone.insert(user_id.clone(), alone);
     }
 
     /// What Redis would do, done with what is known here.
@@ -617,7 +778,12 @@ impl Channel {
                     out.push(Output::Full(ticket));
                     return;
                 }
-                if let Some(member) = is_new.cloned() {
+                if let Some(member) = &member {
+                    let before = self.present.get(&member.user_id).cloned();
+                    self.does_alone(before, true, &member.user_id);
+                }
+                let is_new = is_new.cloned();
+                if let Some(member) = is_new {
                     self.tell_next(key, What::MemberAdded(member), out);
                 } else if let Some(member) = &member {
                     self.present.insert(member.user_id.clone(), member.clone());
@@ -648,6 +814,8 @@ impl Channel {
                 if let Some(user_id) = user_id
                     && !self.own.contains_key(&user_id)
                 {
+                    let before = self.present.get(&user_id).cloned();
+                    self.does_alone(before, false, &user_id);
                     self.tell_next(key, What::MemberRemoved(user_id), out);
                 }
             }
@@ -660,8 +828,9 @@ impl Channel {
                     out.push(Output::Published(ticket));
                 }
             }
-            Ask::Online(is_online) => self.tell_next(key, What::Online(is_online), out),
+            Ask::Online(is_online, _) => self.tell_next(key, What::Online(is_online), out),
             Ask::Count => self.is_count_due = false,
+            Ask::Settle => {}
         }
     }
 
@@ -725,6 +894,7 @@ impl Pending {
                 members_max: *members_max,
                 rules: *rules,
                 wanted,
+                number: self.number,
             },
             Ask::Leave { user_id, rules, .. } => Call::Leave {
                 user_id: user_id.clone(),
@@ -736,32 +906,18 @@ impl Pending {
                 event: event.clone(),
                 is_late: self.is_late,
             },
-            Ask::Online(is_online) => Call::Online(*is_online),
-            Ask::Count => Call::Count,
+            Ask::Online(is_online, _) => Call::Online(*is_online),
+            // settled otherwise: see the core
+            Ask::Count | Ask::Settle => Call::Count,
         }
     }
 }
 
-/// What a registration has changed, for the webhooks.
-pub(super) fn happenings(registered: &Registered, held: Option<Held>) -> Vec<Happening> {
-    let mut happened = Vec::new();
-    if !registered.was_occupied && registered.subscriptions > 0 {
-        happened.push(Happening::Occupied {
-            is_return: registered.is_return,
-        });
+fn happened(key: &ChannelKey, happening: Happening, number: u64, wait: Option<Duration>) -> Output {
+    Output::Happened {
+        channel: key.clone(),
+        happening,
+        number,
+        wait,
     }
-    let went = registered.went.iter();
-    happened.extend(went.map(|user_id| Happening::MemberRemoved {
-        user_id: user_id.as_str().into(),
-        held,
-    }));
-    let came = registered.came.iter();
-    happened.extend(came.map(|(user_id, is_return)| Happening::MemberAdded {
-        user_id: user_id.as_str().into(),
-        is_return: *is_return,
-    }));
-    if registered.was_occupied && registered.subscriptions == 0 {
-        happened.push(Happening::Vacated(held));
-    }
-    happened
 }

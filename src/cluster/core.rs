@@ -151,13 +151,26 @@ impl Core {
         }
     }
 
+    /// What Redis has of this node's channels was taken away by others, who took it for dead: it isn't lost.
+    pub fn forget_lives(&mut self) {
+        self.channels.values_mut().for_each(Channel::forget_life);
+    }
+
     fn ask(&mut self, key: ChannelKey, ask: Ask, out: &mut Vec<Output>) {
+        if ask == Ask::Settle {
+            if let Some(channel) = self.channels.get_mut(&key) {
+                channel.settle();
+                self.pump(&key, out);
+            }
+            return;
+        }
+        let told = self.number;
         let pending = self.number(ask);
         let origin = &self.origin;
         let channel = self
             .channels
             .entry(key.clone())
-            .or_insert_with(|| Channel::new(origin.clone()));
+            .or_insert_with(|| Channel::new(origin.clone(), told));
         if self.is_up {
             channel.waiting.push_back(pending);
             self.pump(&key, out);
@@ -169,7 +182,8 @@ impl Core {
 
     fn number(&mut self, ask: Ask) -> Pending {
         let number = match ask {
-            Ask::Publish { .. } | Ask::Leave { .. } => self.next_number(),
+            Ask::Publish { .. } => self.next_number(),
+            // when they go out
             _ => 0,
         };
         Pending {
@@ -224,7 +238,7 @@ impl Core {
             self.number = number;
             return;
         }
-        let calls = channel.next_calls(CALLS_MAX, has_cached(key));
+        let calls = channel.next_calls(CALLS_MAX, has_cached(key), &mut self.number);
         if calls.is_empty() {
             self.drop_if_idle(key, out);
         } else {
@@ -252,18 +266,44 @@ impl Core {
         };
         let mut answers = answers.into_iter();
         if channel.is_registering {
-            if let Some(Answer::Registered(registered)) = answers.next() {
-                let number = channel.registration_number;
-                channel.registered(key, registered, number, out);
+            match answers.next() {
+                Some(Answer::Registered(registered)) => {
+                    let number = channel.registration_number;
+                    channel.registered(key, registered, number, out);
+                }
+                Some(Answer::Lost) => channel.lost_by_redis(),
+                _ => {}
             }
         } else {
+            let mut again = Vec::new();
             for pending in std::mem::take(&mut channel.on_way) {
                 if let Some(answer) = answers.next() {
-                    channel.answered(key, pending, answer, out);
+                    again.extend(channel.answered(key, pending, answer, out));
                 }
             }
+            self.ask_again(key, again);
         }
         self.pump(key, out);
+    }
+
+    /// Puts events that nobody has got before those that wait. Others of the batch may have been heard in the meantime, so that
+    /// they are known by new numbers, and what follows them, too.
+    fn ask_again(&mut self, key: &ChannelKey, again: Vec<Pending>) {
+        let Some(channel) = self.channels.get_mut(key).filter(|_| !again.is_empty()) else {
+            return;
+        };
+        let waiting = std::mem::take(&mut channel.waiting);
+        // what has waited while Redis was away may have been heard by its number
+        let (late, fresh): (VecDeque<Pending>, VecDeque<Pending>) =
+            waiting.into_iter().partition(|pending| pending.is_late);
+        let renumbered = again.into_iter().chain(fresh).map(|mut pending| {
+            if let Ask::Publish { .. } = pending.ask {
+                self.number += 1;
+                pending.number = self.number;
+            }
+            pending
+        });
+        channel.waiting = late.into_iter().chain(renumbered).collect();
     }
 
     fn message(&mut self, key: &ChannelKey, message: Message, out: &mut Vec<Output>) {
@@ -332,11 +372,11 @@ impl Core {
         self.is_up = true;
         self.backlog_bytes = 0;
         for late in std::mem::take(&mut self.backlog) {
-            let origin = &self.origin;
+            let (origin, told) = (&self.origin, self.number);
             let channel = self
                 .channels
                 .entry(late.channel)
-                .or_insert_with(|| Channel::new(origin.clone()));
+                .or_insert_with(|| Channel::new(origin.clone(), told));
             channel.late = 0;
             channel.waiting.push_back(Pending {
                 ask: Ask::Publish {

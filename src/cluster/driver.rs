@@ -5,10 +5,11 @@ mod link;
 mod liveness;
 mod news;
 mod node;
+mod sweeps;
 mod topics;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     future::Future,
     mem,
     pin::Pin,
@@ -27,7 +28,7 @@ use super::{
     calls,
     connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
     core::{Core, Input},
-    held::{News, Waiting},
+    held::{News, Open, Waiting},
     keys::{ChannelKeys, Keys},
     messages,
     nodes::{self, Swept},
@@ -104,7 +105,12 @@ enum Done {
     Beat(RedisResult<nodes::Beat>),
     Noted(RedisResult<()>),
     Elsewhere(RedisResult<HashMap<String, usize>>),
-    Swept(RedisResult<Vec<Swept>>),
+    /// what is to be told of each of these nodes
+    Swept(RedisResult<Vec<(Arc<str>, Vec<Swept>)>>),
+    /// nothing is left of a dead node
+    Ended(Arc<str>, RedisResult<()>),
+    /// the first news that were to be forgotten are
+    ForgottenNews(RedisResult<()>),
     CacheMiss(ChannelKey, RedisResult<bool>),
 }
 
@@ -115,10 +121,21 @@ type Claimed = (u64, News, RedisResult<i64>);
 type Answered = (Query, oneshot::Sender<Found>, RedisResult<Found>);
 
 /// A change of what is listened to.
+#[derive(Clone)]
 struct Topic {
     channel: ChannelKey,
     names: Names,
-    listens: bool,
+    change: Change,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Listen,
+    Stop,
+    /// whoever takes away what this node has finds the channel, because of the news that it hasn't told
+    StopWithNews,
+    /// those news have been told
+    NewsTold,
 }
 
 /// See the module's documentation.
@@ -142,7 +159,8 @@ pub struct Driver<N: Node> {
     /// news are told or wait again, whatever becomes of the connection
     claims: FuturesUnordered<Pin<Box<dyn Future<Output = Claimed> + Send>>>,
     topics: VecDeque<Topic>,
-    is_changing_topics: bool,
+    /// those that Redis is at
+    changing: Vec<Topic>,
     /// registrations on their way, and those that wait
     registering: usize,
     registrations: VecDeque<(ChannelKey, Vec<Call>)>,
@@ -163,12 +181,27 @@ pub struct Driver<N: Node> {
     is_beating: bool,
     /// the present name has given a sign of life
     has_beaten: bool,
-    sweeping: HashSet<String>,
+    /// nodes that are taken away by this one; whether all that is to be told of them is known
+    sweeping: HashMap<Arc<str>, bool>,
     waiters: HashMap<Ticket, N::Waiter>,
     tickets: u64,
     held: Waiting,
+    /// news that are written down in Redis: those that wait, and those that were told and aren't forgotten
+    open: Open,
+    /// channels that are written down only because of their news
+    lingering: HashMap<ChannelKey, Names>,
+    /// news that were told
+    forgets: VecDeque<News>,
+    /// so many of them are being forgotten
+    forgetting: usize,
+    /// those who watch a user are being told whether he is there, because of these news
+    onlines: BTreeMap<Ticket, (bool, News)>,
     /// channels that are to be told their number
     counts: VecDeque<(Instant, ChannelKey, Arc<str>)>,
+    /// channels of which it is in doubt who is there
+    unsettled: VecDeque<(Instant, ChannelKey)>,
+    /// names what Redis remembers: see [`nodes::Beat`]
+    life: Arc<str>,
     /// as Redis knows them
     noted: HashMap<Arc<str>, usize>,
     is_noting: bool,
@@ -186,7 +219,10 @@ impl<N: Node> Driver<N> {
         let is_cluster = matches!(settings.servers, Servers::Cluster(_));
         Driver {
             keys: Keys::new(&settings.prefix),
-            scripts: Arc::new(Scripts::new(is_cluster, settings.history)),
+            scripts: Arc::new(
+                Scripts::new(is_cluster, settings.history)
+                    .with_doubt(settings.heartbeat * nodes::BEATS),
+            ),
             core: Core::new(nodes::new_name().into(), settings.backlog_bytes_max),
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
@@ -204,7 +240,7 @@ impl<N: Node> Driver<N> {
             queries: FuturesUnordered::new(),
             claims: FuturesUnordered::new(),
             topics: VecDeque::new(),
-            is_changing_topics: false,
+            changing: Vec::new(),
             registering: 0,
             registrations: VecDeque::new(),
             names: HashMap::new(),
@@ -213,11 +249,18 @@ impl<N: Node> Driver<N> {
             is_up: false,
             is_beating: false,
             has_beaten: false,
-            sweeping: HashSet::new(),
+            sweeping: HashMap::new(),
             waiters: HashMap::new(),
             tickets: 0,
             held: Waiting::default(),
+            open: Open::default(),
+            lingering: HashMap::new(),
+            forgets: VecDeque::new(),
+            forgetting: 0,
+            onlines: BTreeMap::new(),
             counts: VecDeque::new(),
+            unsettled: VecDeque::new(),
+            life: Arc::default(),
             noted: HashMap::new(),
             is_noting: false,
             stopping: None,
@@ -278,7 +321,9 @@ impl<N: Node> Driver<N> {
                 app_id,
                 ask,
                 waiter,
-            } => self.ask(channel, app_id, ask, waiter),
+            } => {
+                self.ask(channel, app_id, ask, waiter);
+            }
             Request::Look(waiter) => {
                 self.obey();
                 self.node.looked(waiter, &self.core);
@@ -297,7 +342,7 @@ impl<N: Node> Driver<N> {
         app_id: Arc<str>,
         mut ask: Ask,
         waiter: Option<N::Waiter>,
-    ) {
+    ) -> Ticket {
         self.tickets += 1;
         let number = Ticket(self.tickets);
         match &mut ask {
@@ -305,7 +350,8 @@ impl<N: Node> Driver<N> {
                 if let Some(waiter) = waiter {
                     let is_new = self.core.view(&channel).is_none();
                     if is_new && self.node.has_no_room_for(&channel) {
-                        return self.node.has_no_room(waiter);
+                        self.node.has_no_room(waiter);
+                        return number;
                     }
                     self.waiters.insert(number, waiter);
                 }
@@ -317,7 +363,8 @@ impl<N: Node> Driver<N> {
                     self.waiters.insert(number, waiter);
                 }
             }
-            Ask::Leave { .. } | Ask::Online(_) | Ask::Count => {}
+            Ask::Online(_, ticket) => *ticket = number,
+            Ask::Leave { .. } | Ask::Count | Ask::Settle => {}
         }
         if !self.names.contains_key(&channel) {
             let keys = Arc::new(self.keys.channel(&app_id, &channel.name));
@@ -325,6 +372,7 @@ impl<N: Node> Driver<N> {
             self.names.insert(channel.clone(), Names { app_id, keys });
         }
         self.input(Input::Ask(channel, ask));
+        number
     }
 
     fn query(&mut self, query: Query, reply: oneshot::Sender<Found>) {
@@ -406,7 +454,7 @@ impl<N: Node> Driver<N> {
                 self.connect_later();
             }
             Done::Topics(Ok(listening)) => {
-                self.is_changing_topics = false;
+                self.changing.clear();
                 for channel in listening {
                     self.input(Input::Subscribed(channel));
                 }
@@ -424,12 +472,11 @@ impl<N: Node> Driver<N> {
             Done::Beat(Ok(beat)) => self.take_beat(beat),
             Done::Noted(Ok(())) => self.is_noting = false,
             Done::Elsewhere(Ok(counts)) => self.node.connections_elsewhere(counts),
-            Done::Swept(Ok(swept)) => {
-                self.sweeping.clear();
-                for swept in swept {
-                    self.take_swept(&swept);
-                }
+            Done::Swept(Ok(swept)) => self.take_swept(swept),
+            Done::Ended(node, Ok(())) => {
+                self.sweeping.remove(&node);
             }
+            Done::ForgottenNews(Ok(())) => self.news_forgotten(),
             Done::CacheMiss(channel, Ok(is_first)) => {
                 if is_first {
                     self.node.tell_cache_miss(&channel);
@@ -441,6 +488,8 @@ impl<N: Node> Driver<N> {
             | Done::Noted(Err(error))
             | Done::Elsewhere(Err(error))
             | Done::CacheMiss(_, Err(error))
+            | Done::Ended(_, Err(error))
+            | Done::ForgottenNews(Err(error))
             | Done::Swept(Err(error)) => self.lost(&error.to_string()),
         }
     }
@@ -462,14 +511,15 @@ impl<N: Node> Driver<N> {
             self.ask_for_cache_miss(channel, interval);
         }
         self.change_topics();
+        self.forget_news();
         let (events, bytes, dropped) = self.core.backlog();
         self.node.backlog(events, bytes, dropped);
     }
 
     fn obey_one(&mut self, output: Output) {
         match output {
-            Output::Subscribe(channel) => self.change_topic(channel, true),
-            Output::Unsubscribe(channel) => self.change_topic(channel, false),
+            Output::Subscribe(channel) => self.listen(channel),
+            Output::Unsubscribe(channel) => self.stop_listening(channel),
             Output::Call(channel, calls) => self.call(channel, calls),
             Output::Tell {
                 channel,
@@ -501,6 +551,9 @@ impl<N: Node> Driver<N> {
                     self.counts.push_back((due, channel, app_id));
                 }
             }
+            Output::SettleLater(channel, doubt) => {
+                self.unsettled.push_back((Instant::now() + doubt, channel));
+            }
             // it may have been asked for again since then
             Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
@@ -508,12 +561,37 @@ impl<N: Node> Driver<N> {
                     self.by_topic.remove(&names.keys.topic);
                 }
             }
-            Output::Happened(channel, happening) => {
+            Output::Happened {
+                channel,
+                happening,
+                number,
+                wait,
+            } => {
                 if let Some(names) = self.names.get(&channel) {
-                    let app_id = names.app_id.clone();
-                    self.happened(channel, &app_id, happening);
+                    let news = News {
+                        app_id: names.app_id.clone(),
+                        channel,
+                        happening,
+                        node: self.name.clone(),
+                        number,
+                        memory: self.life.clone(),
+                    };
+                    self.happened(news, wait);
                 }
             }
+            Output::ForgetNews(channel, happening, number) => {
+                if let Some(names) = self.names.get(&channel) {
+                    self.forget(News {
+                        app_id: names.app_id.clone(),
+                        channel,
+                        happening,
+                        node: self.name.clone(),
+                        number,
+                        memory: self.life.clone(),
+                    });
+                }
+            }
+            Output::Onlined(ticket) => self.watchers_told(ticket),
             Output::Missed(events) => self.node.missed(events),
         }
     }
@@ -521,6 +599,7 @@ impl<N: Node> Driver<N> {
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
         while self.is_up
+            && self.claims.len() < news::CLAIMS_MAX
             && let Some(news) = self.held.take(now)
         {
             self.claim(news);
@@ -530,6 +609,13 @@ impl<N: Node> Driver<N> {
             && let Some((_, channel, app_id)) = self.counts.pop_front()
         {
             self.ask(channel, app_id, Ask::Count, None);
+        }
+        // all wait about as long
+        while let Some((due, _)) = self.unsettled.front()
+            && *due <= now
+            && let Some((_, channel)) = self.unsettled.pop_front()
+        {
+            self.input(Input::Ask(channel, Ask::Settle));
         }
         self.make_up_for_what_was_left_out();
         if !self.is_up {
@@ -552,14 +638,17 @@ impl<N: Node> Driver<N> {
             || (self.core.is_quiet()
                 && self.held.len() == 0
                 && self.claims.is_empty()
+                && self.onlines.is_empty()
+                && self.forgets.is_empty()
                 && self.work.is_empty())
     }
 
     /// Nobody is left to serve: says goodbye, so that nobody waits for this node's death.
     async fn leave(mut self) {
         if let Some(connection) = self.connection.take() {
-            let sweep = self.sweep_of(vec![self.name.to_string()], Vec::new(), connection);
-            let _ = tokio::time::timeout(self.settings.patience.answer, sweep).await;
+            let end = self.end(connection);
+            // if it isn't done in time, the others do it
+            let _ = tokio::time::timeout(self.settings.patience.answer, end).await;
         }
         if let Some(stopped) = self.stopping {
             let _ = stopped.send(());

@@ -81,7 +81,7 @@ fn understood(request: Request<Waiter>) -> Option<Asked> {
                     ..
                 } => format!("leave {name} as {user_id}"),
                 Ask::Publish { .. } => format!("publish {name}"),
-                Ask::Online(_) | Ask::Count => return None,
+                Ask::Online(..) | Ask::Count | Ask::Settle => return None,
             };
             (what, waiter)
         }

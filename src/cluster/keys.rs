@@ -13,15 +13,17 @@ pub struct Keys {
 pub struct ChannelKeys {
     /// `prefix:{app:channel}`: what its messages are published to
     pub topic: String,
-    /// hash: `sequence`, `total`, `of|NODE`
+    /// hash: `sequence`, `total`, `of|NODE`, `life`, and as long as it is in doubt who is there, `doubt`
     pub state: String,
-    /// hash: connections of a member on a node (`NODE|USER`), nodes a member is on (`|USER`)
+    /// hash: connections of a member on a node (`NODE|USER`), nodes a member is on (`|USER`), who was there when Redis lost the
+    /// channel (`?|USER`)
     pub connections: String,
     /// hash: member by user id
     pub members: String,
     /// the last event of a cache channel; of those who watch a user: there while he is online
     pub cached: String,
-    /// hash: who left (`-USER`), or that the channel was vacated (`.`), by the news of it that waits for a return
+    /// hash: news that nobody has told. `+NODE.NUMBER/WHAT`: who tells them; what waits for a return, who left (`-USER`) or that the
+    /// channel was vacated (`.`): the `NODE.NUMBER` of it
     pub held: String,
     /// list: the last events, for nodes whose connection was away
     pub history: String,
@@ -71,7 +73,17 @@ impl Keys {
         format!("{}:{{nodes}}:loads", self.prefix)
     }
 
-    /// Set: the channels a node has subscribers of, for whoever cleans up after it.
+    /// Hash: for every dead node who takes away what it has, and until when nobody else does. In one slot with [`Keys::nodes`].
+    pub fn sweepers(&self) -> String {
+        format!("{}:{{nodes}}:sweepers", self.prefix)
+    }
+
+    /// Names what Redis remembers: whoever finds another name knows that it came back empty. In one slot with [`Keys::nodes`].
+    pub fn life(&self) -> String {
+        format!("{}:{{nodes}}:life", self.prefix)
+    }
+
+    /// Set: the channels a node has subscribers or untold news of, for whoever cleans up after it.
     pub fn channels_on(&self, node: &str) -> String {
         format!("{}:node:{node}:channels", self.prefix)
     }

@@ -1,13 +1,17 @@
 //! What the scripts do, in Rust: the simulation runs on it, and real scripts are compared with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use super::terms::{
-    Answer, Call, Event, Joined, Left, Message, Published, Registered, Telling, Wanted, What,
-    member_text,
+use super::{
+    rules::Rules,
+    terms::{
+        Answer, Call, Event, Happening, Joined, Left, Lost, Message, Open, Present, Published,
+        Registered, Telling, Wanted, What, member_text,
+    },
 };
 use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 
@@ -17,7 +21,9 @@ pub struct Holding<'a> {
     pub subscriptions: u32,
     pub seen: u64,
     pub heard: (u64, u64),
-    pub members: &'a [(&'a Member, u32)],
+    pub life: u64,
+    pub members: &'a [Present],
+    pub lost: Option<&'a Lost>,
 }
 
 impl Holding<'_> {
@@ -25,7 +31,9 @@ impl Holding<'_> {
         subscriptions: 0,
         seen: 0,
         heard: (0, 0),
+        life: 0,
         members: &[],
+        lost: None,
     };
 }
 
@@ -35,9 +43,16 @@ pub struct Redis {
     pub channels: HashMap<ChannelKey, State>,
     /// remembers without end
     history: HashMap<ChannelKey, Vec<Message>>,
+    /// news that nobody has told, as they are written down
+    pub news: HashMap<ChannelKey, BTreeMap<String, String>>,
     /// as TIME: what a channel begins to count at
     clock: u64,
+    /// times at which it is no longer in doubt who is there pass when this is counted up
+    patience: u64,
 }
+
+/// How long that is in doubt: so long that it is over when the model says so.
+const DOUBT: Duration = Duration::from_secs(3_600);
 
 #[derive(Default, Clone)]
 pub struct State {
@@ -47,12 +62,32 @@ pub struct State {
     of: BTreeMap<String, u32>,
     connections: BTreeMap<(String, String), u32>,
     pub members: BTreeMap<String, String>,
+    life: u64,
+    /// since Redis lost the channel, when patience was so; `None` before and `Some(0)` after
+    doubt: Option<u64>,
+    doubtful: BTreeSet<String>,
 }
 
 impl State {
     fn nodes_of(&self, user: &str) -> usize {
         let nodes = self.connections.keys();
         nodes.filter(|(_, known)| known == user).count()
+    }
+
+    fn doubt(&self) -> Option<Duration> {
+        self.doubt.is_some_and(|doubt| doubt > 0).then_some(DOUBT)
+    }
+
+    fn next(&mut self, what: What, told: &mut Told) {
+        self.sequence += 1;
+        told.push((self.sequence, what, 0, 0));
+    }
+
+    /// Who is nowhere leaves.
+    fn goes(&mut self, user: String, told: &mut Told, happened: &mut Vec<Happening>) {
+        self.members.remove(&user);
+        self.next(What::MemberRemoved(user.as_str().into()), told);
+        happened.push(Happening::MemberRemoved(user.into()));
     }
 }
 
@@ -64,6 +99,52 @@ impl Redis {
     pub fn forget(&mut self) {
         self.channels.clear();
         self.history.clear();
+        self.news.clear();
+    }
+
+    fn news_of(&mut self, key: &ChannelKey, node: &str, number: u64, rules: Rules) -> News<'_> {
+        News {
+            written: self.news.entry(key.clone()).or_default(),
+            node: node.to_owned(),
+            name: format!("{node}.{number}"),
+            rules,
+        }
+    }
+
+    /// Whether news that have waited are to be told: 1, 0 or 2.
+    pub fn claim(&mut self, key: &ChannelKey, word: &str, name: &str, teller: &str) -> i64 {
+        let written = self.news.entry(key.clone()).or_default();
+        let field = format!("+{name}/{word}");
+        let known = written.get(word).cloned();
+        if known.as_deref() == Some(name) {
+            written.remove(word);
+            written.insert(field, teller.to_owned());
+            return 1;
+        }
+        if let Some(other) = written.get(&field) {
+            return i64::from(other == teller);
+        }
+        let state = self.channels.get(key);
+        let is_there = state.is_some_and(|state| match word {
+            "." => true,
+            _ => state.members.contains_key(&word[1..]),
+        });
+        match known.is_some() || is_there {
+            true => 0,
+            false => 2,
+        }
+    }
+
+    /// News that were told.
+    pub fn forget_news(&mut self, key: &ChannelKey, field: &str) {
+        if let Some(written) = self.news.get_mut(key) {
+            written.remove(field);
+        }
+    }
+
+    /// It is no longer in doubt who is there.
+    pub fn lose_patience(&mut self) {
+        self.patience += 1;
     }
 
     pub fn call(
@@ -76,11 +157,29 @@ impl Redis {
         self.clock += 1_000;
         let mut told = Told::new();
         let answer = match call {
-            Call::Join { member, wanted, .. } => {
+            Call::Join {
+                member,
+                wanted,
+                rules,
+                number,
+                ..
+            } => {
                 let list = *wanted == Wanted::All;
-                self.join(key, node, member.as_deref(), list, &mut told)
+                let mut answer = self.join(key, node, member.as_deref(), list, &mut told);
+                let mut news = self.news_of(key, node, *number, *rules);
+                news.joined(member.as_deref(), &mut answer);
+                answer
             }
-            Call::Leave { user_id, .. } => self.leave(key, node, user_id.as_deref(), &mut told),
+            Call::Leave {
+                user_id,
+                rules,
+                number,
+            } => {
+                let answer = self.leave(key, node, user_id.as_deref(), &mut told);
+                let mut news = self.news_of(key, node, *number, *rules);
+                news.left(user_id.as_deref(), &answer);
+                answer
+            }
             Call::Publish {
                 number,
                 event,
@@ -90,18 +189,21 @@ impl Redis {
                 subscriptions,
                 seen,
                 heard,
+                life,
                 members,
-                ..
+                lost,
+                rules,
+                number,
             } => {
-                let members: Vec<(&Member, u32)> =
-                    members.iter().map(|(m, count)| (&**m, *count)).collect();
                 let holding = Holding {
                     subscriptions: *subscriptions,
                     seen: *seen,
                     heard: *heard,
-                    members: &members,
+                    life: *life,
+                    members,
+                    lost: lost.as_ref(),
                 };
-                self.register(key, node, &holding, &mut told)
+                self.register(key, node, &holding, (*number, *rules, node), &mut told)
             }
             Call::Online(_) | Call::Count => {
                 unreachable!("the model knows nothing of watchers and large channels")
@@ -157,6 +259,7 @@ impl Redis {
         let clock = self.clock;
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
+            life: clock,
             ..State::default()
         });
         state.total += 1;
@@ -167,11 +270,13 @@ impl Redis {
             is_new_member = state.nodes_of(&user) == 0;
             let own = (node.to_owned(), user.clone());
             *state.connections.entry(own).or_default() += 1;
-            state.members.insert(user, member_text(member));
+            let text = member_text(member);
+            let is_other = state.members.insert(user, text.clone()) != Some(text);
             if is_new_member {
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new(member.clone()));
-                told.push((state.sequence, added, 0, 0));
+                is_new_member = !state.doubtful.contains(&*member.user_id);
+                state.next(What::MemberAdded(Arc::new(member.clone())), told);
+            } else if is_other {
+                state.next(What::MemberChanged(Arc::new(member.clone())), told);
             }
         }
         Answer::Joined(Joined::Yes {
@@ -187,6 +292,8 @@ impl Redis {
                 false => Vec::new(),
             },
             events: state.events,
+            life: state.life,
+            doubt: state.doubt(),
         })
     }
 
@@ -221,7 +328,7 @@ impl Redis {
                 *count -= 1;
                 if *count == 0 {
                     state.connections.remove(&own);
-                    has_member_left = state.nodes_of(user) == 0;
+                    has_member_left = state.nodes_of(user) == 0 && !state.doubtful.contains(user);
                 }
             }
             if has_member_left {
@@ -248,39 +355,60 @@ impl Redis {
         key: &ChannelKey,
         node: &str,
         holding: &Holding<'_>,
+        (number, rules, teller): (u64, Rules, &str),
         told: &mut Told,
     ) -> Answer {
         let Holding {
             subscriptions,
             seen,
             heard,
+            life,
             members,
+            lost,
         } = *holding;
-        let clock = self.clock;
+        let (clock, patience) = (self.clock, self.patience + 1);
         let before = self.channels.get(key).cloned().unwrap_or_default();
         let had = before.of.get(node).copied().unwrap_or(0);
         let mut registered = Registered {
             sequence: (before.sequence > 0).then_some(before.sequence),
             subscriptions: before.total,
-            was_occupied: before.total > 0,
             missed: 0,
-            came: Vec::new(),
-            went: Vec::new(),
+            news: Vec::new(),
             members: Vec::new(),
             kept: None,
-            is_return: false,
-            events: before.events,
+            events: 0,
             history: Vec::new(),
+            life: 0,
+            doubt: None,
+            doubtful: Vec::new(),
+            told: Telling::No,
         };
+        let mut happened = Vec::new();
         if subscriptions == 0 && had == 0 {
+            registered.news = self.news_of(key, node, number, rules).open(teller);
             return Answer::Registered(registered);
+        }
+        let is_open = before.doubt.is_none_or(|doubt| doubt >= patience);
+        let is_lost = life != 0 && before.life != life && is_open;
+        if is_lost && lost.is_none() {
+            return Answer::Lost;
         }
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
+            life: clock,
             ..State::default()
         });
-        state.sequence = state.sequence.max(seen) + 1;
-        told.push((state.sequence, What::Nothing, 0, 0));
+        state.sequence = state.sequence.max(seen);
+        state.next(What::Nothing, told);
+        if let Some(lost) = lost.filter(|_| is_lost) {
+            state.doubt.get_or_insert(patience);
+            for member in &lost.members {
+                let user = member.user_id.to_string();
+                let text = member_text(member);
+                state.members.entry(user.clone()).or_insert(text);
+                state.doubtful.insert(user);
+            }
+        }
         let mine: Vec<String> = state
             .connections
             .keys()
@@ -288,34 +416,46 @@ impl Redis {
             .map(|(_, user)| user.clone())
             .collect();
         for user in mine {
-            if members.iter().any(|(member, _)| *member.user_id == *user) {
+            let is_here = |present: &Present| *present.member.user_id == *user;
+            if members.iter().any(is_here) {
                 continue;
             }
             state.connections.remove(&(node.to_owned(), user.clone()));
-            if state.nodes_of(&user) == 0 {
-                state.members.remove(&user);
-                state.sequence += 1;
-                told.push((
-                    state.sequence,
-                    What::MemberRemoved(user.as_str().into()),
-                    0,
-                    0,
-                ));
-                registered.went.push(user);
+            if state.nodes_of(&user) == 0 && !state.doubtful.contains(&user) {
+                state.goes(user, told, &mut happened);
             }
         }
-        for (member, count) in members {
-            let user = member.user_id.to_string();
+        for present in members {
+            let user = present.member.user_id.to_string();
+            let text = member_text(&present.member);
             let is_new = state.nodes_of(&user) == 0;
             let own = (node.to_owned(), user.clone());
-            state.connections.insert(own, *count);
+            state.connections.insert(own, present.connections);
             if is_new {
-                state.members.insert(user.clone(), member_text(member));
-                state.sequence += 1;
-                let added = What::MemberAdded(Arc::new((*member).clone()));
-                told.push((state.sequence, added, 0, 0));
-                registered.came.push((user, false));
+                state.members.insert(user.clone(), text);
+                state.next(What::MemberAdded(present.member.clone()), told);
+                if !state.doubtful.contains(&user) {
+                    happened.push(Happening::MemberAdded(user.as_str().into()));
+                }
+            } else if present.is_latest && state.members[&user] != text {
+                state.members.insert(user, text);
+                state.next(What::MemberChanged(present.member.clone()), told);
             }
+        }
+        let nowhere: Vec<String> = state.doubtful.iter().cloned().collect();
+        let nowhere = nowhere.into_iter().filter(|user| state.nodes_of(user) == 0);
+        let nowhere: Vec<String> = nowhere.collect();
+        if state
+            .doubt
+            .is_some_and(|doubt| doubt > 0 && doubt < patience)
+        {
+            state.doubt = Some(0);
+            state.doubtful.clear();
+            for user in nowhere {
+                state.goes(user, told, &mut happened);
+            }
+        } else {
+            registered.doubtful = nowhere;
         }
         state.total = state.total - had + subscriptions;
         if subscriptions == 0 {
@@ -340,13 +480,118 @@ impl Redis {
         let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);
         registered.subscriptions = state.total;
+        registered.life = state.life;
+        registered.doubt = state.doubt();
         if subscriptions > 0 {
             registered.members = state.members.values().cloned().collect();
+        }
+        match (before.total > 0, state.total > 0) {
+            (false, true) if lost.is_none() => happened.push(Happening::Occupied),
+            (true, false) => happened.push(Happening::Vacated),
+            _ => {}
         }
         if state.total == 0 {
             self.channels.remove(key);
             self.history.remove(key);
         }
+        let mut news = self.news_of(key, node, number, rules);
+        for happening in &happened {
+            news.write(happening);
+        }
+        registered.news = news.open(teller);
         Answer::Registered(registered)
+    }
+}
+
+/// What comes of a call for those who want to know.
+struct News<'a> {
+    written: &'a mut BTreeMap<String, String>,
+    node: String,
+    name: String,
+    rules: Rules,
+}
+
+impl News<'_> {
+    /// `false`: it is the return of who left, which is cancelled.
+    fn write(&mut self, happening: &Happening) -> bool {
+        if !self.rules.is_told {
+            return true;
+        }
+        let word = happening.word();
+        let contrary = match happening {
+            Happening::Occupied => Some(".".to_owned()),
+            Happening::MemberAdded(user) => Some(format!("-{user}")),
+            _ => None,
+        };
+        let is_held = self.rules.hold.is_some();
+        match contrary {
+            Some(contrary) if is_held && self.written.remove(&contrary).is_some() => return false,
+            None if is_held => self.written.insert(word, self.name.clone()),
+            _ => {
+                let field = format!("+{}/{word}", self.name);
+                self.written.insert(field, self.node.clone())
+            }
+        };
+        true
+    }
+
+    fn joined(&mut self, member: Option<&Member>, answer: &mut Answer) {
+        let Answer::Joined(Joined::Yes {
+            subscriptions,
+            is_new_member,
+            is_return,
+            is_members_return,
+            ..
+        }) = answer
+        else {
+            return;
+        };
+        if *subscriptions == 1 {
+            *is_return = !self.write(&Happening::Occupied);
+        }
+        if let (true, Some(member)) = (*is_new_member, member) {
+            *is_members_return = !self.write(&Happening::MemberAdded(member.user_id.clone()));
+        }
+    }
+
+    fn left(&mut self, user: Option<&str>, answer: &Answer) {
+        let Answer::Left(left) = answer else { return };
+        if let (true, Some(user)) = (left.has_member_left, user) {
+            self.write(&Happening::MemberRemoved(user.into()));
+        }
+        if left.sequence.is_some() && left.subscriptions == 0 {
+            self.write(&Happening::Vacated);
+        }
+    }
+
+    /// Those of the node, which this one tells from now on.
+    fn open(self, teller: &str) -> Vec<Open> {
+        if !self.rules.is_told {
+            return Vec::new();
+        }
+        let mine = format!("{}.", self.node);
+        let mut open = Vec::new();
+        for (field, value) in self.written.iter_mut() {
+            let (named, word, is_held) = match field.strip_prefix('+') {
+                Some(told) => match told.split_once('/') {
+                    Some((named, word)) => (named.to_owned(), word, false),
+                    None => continue,
+                },
+                None => (value.clone(), field.as_str(), true),
+            };
+            let Some(number) = named.strip_prefix(&mine) else {
+                continue;
+            };
+            if !is_held {
+                *value = teller.to_owned();
+            }
+            open.push(Open {
+                number: number.parse().expect("a number"),
+                happening: Happening::parse(word).expect("a word"),
+                is_held,
+            });
+        }
+        open.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
+        open
     }
 }

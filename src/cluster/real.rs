@@ -18,11 +18,12 @@ use super::{
     keys::{ChannelKeys, Keys},
     messages::understand,
     model::{Redis as Model, Told},
+    nodes,
     rules::Rules,
-    scripts::{History, Scripts},
+    scripts::{History, News, Scripts},
     terms::{
-        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Published, Registered, Telling,
-        Ticket, Wanted, What,
+        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Lost, Present, Published,
+        Registered, Telling, Ticket, Wanted, What,
     },
     testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
     wire::Unreadable,
@@ -49,7 +50,7 @@ struct Real {
 impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
-        let scripts = Scripts::new(false, HISTORY);
+        let scripts = Scripts::new(false, HISTORY).with_doubt(PATIENCE * 100);
         let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
@@ -71,13 +72,50 @@ impl Real {
     async fn call(&mut self, key: &ChannelKey, node: &str, call: &Call) -> Answer {
         let names = self.names(key);
         let mut pipe = Pipeline::new();
-        let caller = Caller { node, origin: node };
+        let caller = Caller {
+            node,
+            origin: node,
+            heartbeat: Duration::from_secs(5),
+        };
         add(&self.scripts, &mut pipe, &names, caller, call);
         let mut answers = self.connection.call(&mut pipe).await.expect("answers");
         let value = answers
             .remove(0)
             .unwrap_or_else(|error| panic!("{call:?}: {error}"));
         answer(call, &value).expect("an answer")
+    }
+
+    async fn one<T: redis::FromRedisValue>(&mut self, pipe: &mut Pipeline) -> T {
+        let answer = nodes::one(&mut self.connection, pipe).await;
+        answer.expect("an answer")
+    }
+
+    async fn claim(&mut self, key: &ChannelKey, word: &str, name: &str, teller: &str) -> i64 {
+        let mut pipe = Pipeline::new();
+        let news = News {
+            name,
+            remembered_ms: 60_000,
+            is_held: true,
+        };
+        let names = self.names(key);
+        self.scripts.claim(&mut pipe, &names, word, news, teller);
+        self.one(&mut pipe).await
+    }
+
+    async fn forget_news(&mut self, key: &ChannelKey, field: &str) {
+        let told = nodes::Told {
+            keys: Arc::new(self.names(key)),
+            field: field.to_owned(),
+        };
+        let forgotten = nodes::forget_news(&mut self.connection, &[told]).await;
+        forgotten.expect("forgotten");
+    }
+
+    /// All that is written down.
+    async fn news(&mut self, key: &ChannelKey) -> BTreeMap<String, String> {
+        let mut pipe = Pipeline::new();
+        pipe.cmd("HGETALL").arg(self.names(key).held);
+        self.one(&mut pipe).await
     }
 
     /// The next message of the topic.
@@ -101,7 +139,10 @@ fn moved(answer: Answer, by: i128) -> Answer {
             sequence,
             subscriptions,
             is_new_member,
+            is_return,
+            is_members_return,
             mut members,
+            doubt,
             ..
         }) => {
             members.sort();
@@ -110,11 +151,13 @@ fn moved(answer: Answer, by: i128) -> Answer {
                 subscriptions,
                 is_new_member,
                 told: Telling::No,
-                is_return: false,
-                is_members_return: false,
+                is_return,
+                is_members_return,
                 kept: None,
                 members,
                 events: 0,
+                life: 0,
+                doubt: doubt.map(|_| PATIENCE),
             })
         }
         Answer::Joined(Joined::Full) => Answer::Joined(Joined::Full),
@@ -128,15 +171,17 @@ fn moved(answer: Answer, by: i128) -> Answer {
         }),
         Answer::Registered(mut registered) => {
             registered.members.sort();
-            registered.came.sort();
-            registered.went.sort();
+            registered.doubtful.sort();
             // when they were published is nobody's business
             registered.history.clear();
             Answer::Registered(Registered {
                 sequence: registered.sequence.map(shift),
+                life: 0,
+                doubt: registered.doubt.map(|_| PATIENCE),
                 ..registered
             })
         }
+        Answer::Lost => Answer::Lost,
     }
 }
 
@@ -147,7 +192,26 @@ fn sequence(answer: &Answer) -> Option<u64> {
         Answer::Left(left) => left.sequence,
         Answer::Published(published) => published.sequence,
         Answer::Registered(registered) => registered.sequence,
+        Answer::Lost => None,
     }
+}
+
+/// The life of the channel that an answer names.
+fn life(answer: &Answer) -> Option<u64> {
+    match answer {
+        Answer::Joined(Joined::Yes { life, .. }) => Some(*life),
+        Answer::Registered(registered) => Some(registered.life),
+        _ => None,
+    }
+}
+
+/// The call of a node that knows this life of the channel.
+fn knowing(call: &Call, of: u64) -> Call {
+    let mut call = call.clone();
+    if let Call::Register { life, .. } = &mut call {
+        *life = of;
+    }
+    call
 }
 
 fn key() -> ChannelKey {
@@ -173,12 +237,26 @@ fn text(what: &What) -> String {
     }
 }
 
-fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, node: usize) -> Call {
+fn random_call(
+    random: &mut SmallRng,
+    held: &mut HashMap<(usize, u32), u32>,
+    node: usize,
+    number: u64,
+) -> Call {
+    let rules = Rules {
+        is_told: random.random_bool(0.9),
+        hold: random.random_bool(0.7).then_some(PATIENCE),
+        ..Rules::default()
+    };
     let user: u32 = random.random_range(0..3);
+    let info = match random.random_bool(0.1) {
+        true => "1",
+        false => r#"{"a":"b\nc"}"#,
+    };
     let member = |user: u32| {
         Arc::new(Member {
             user_id: format!("user {user}").as_str().into(),
-            user_info: r#"{"a":"b\nc"}"#.into(),
+            user_info: info.into(),
         })
     };
     let count = held.entry((node, user)).or_default();
@@ -188,19 +266,20 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
             Call::Join {
                 member: Some(member(user)),
                 members_max: 0,
-                rules: Rules::default(),
+                rules,
                 wanted: match random.random_bool(0.5) {
                     true => Wanted::All,
                     false => Wanted::Nothing,
                 },
+                number,
             }
         }
         4..7 if *count > 0 => {
             *count -= 1;
             Call::Leave {
                 user_id: Some(member(user).user_id.clone()),
-                rules: Rules::default(),
-                number: 0,
+                rules,
+                number,
             }
         }
         7 => {
@@ -210,17 +289,28 @@ fn random_call(random: &mut SmallRng, held: &mut HashMap<(usize, u32), u32>, nod
                 let count = random.random_range(0..3);
                 held.insert((node, user), count);
                 if count > 0 {
-                    members.push((member(user), count));
+                    members.push(Present {
+                        member: member(user),
+                        connections: count,
+                        is_latest: random.random_bool(0.5),
+                    });
                     subscriptions += count;
                 }
             }
+            let were_there = (0..4).filter(|_| random.random_bool(0.5)).map(member);
+            let lost = Lost {
+                members: were_there.collect(),
+                ..Lost::default()
+            };
             Call::Register {
                 subscriptions,
                 seen: 0,
                 heard: (0, 0),
+                life: 0,
                 members,
-                rules: Rules::default(),
-                number: 0,
+                lost: random.random_bool(0.5).then_some(lost),
+                rules,
+                number,
             }
         }
         _ => Call::Publish {
@@ -241,16 +331,29 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
     let topic = real.names(&key).topic;
     real.connection.subscribe(&topic).await.expect("subscribed");
     let mut held = HashMap::new();
+    let mut lives: HashMap<usize, (u64, u64)> = HashMap::new();
     // where the real sequence of the channel as it is now is, seen from the model's
     let mut by = 0;
     for step in 0..3_000 {
         let at: usize = random.random_range(0..3);
         let node = format!("node{at}");
-        let call = random_call(&mut random, &mut held, at);
+        let call = random_call(&mut random, &mut held, at, step);
         let was_empty = !model.channels.contains_key(&key);
         let origin = Arc::from(node.as_str());
-        let (expected, told): (Answer, Told) = model.call(&key, &node, &origin, &call);
-        let found = real.call(&key, &node, &call).await;
+        if random.random_bool(0.03) {
+            // they come back empty; what nodes think that they have there is wrong from now on
+            server.order_line("FLUSHALL");
+            model.forget();
+            held.clear();
+        }
+        let was_empty = was_empty || !model.channels.contains_key(&key);
+        let (in_real, in_model) = lives.get(&at).copied().unwrap_or_default();
+        let of_model = knowing(&call, in_model);
+        let (expected, told): (Answer, Told) = model.call(&key, &node, &origin, &of_model);
+        let found = real.call(&key, &node, &knowing(&call, in_real)).await;
+        if let (Some(in_real), Some(in_model)) = (life(&found), life(&expected)) {
+            lives.insert(at, (in_real, in_model));
+        }
         if let (true, Some(real), Some(model)) = (was_empty, sequence(&found), sequence(&expected))
         {
             by = i128::from(real) - i128::from(model);
@@ -272,6 +375,35 @@ async fn the_scripts_on_a_real_redis_do_what_the_model_does() {
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "step {step}: {call:?}");
+        // somebody asks for some of the news, and tells some
+        let written = model.news.get(&key).cloned().unwrap_or_default();
+        if let Some((field, value)) = written.iter().nth(random.random_range(0..4)) {
+            match field
+                .strip_prefix('+')
+                .and_then(|told| told.split_once('/'))
+            {
+                Some((name, word)) if random.random_bool(0.3) => {
+                    let expected = model.claim(&key, word, name, "node0");
+                    assert_eq!(real.claim(&key, word, name, "node0").await, expected);
+                }
+                Some(_) => {
+                    model.forget_news(&key, field);
+                    real.forget_news(&key, field).await;
+                }
+                None => {
+                    // perhaps somebody else's
+                    let name = if random.random_bool(0.5) {
+                        value
+                    } else {
+                        "node1.0"
+                    };
+                    let expected = model.claim(&key, field, name, "node1");
+                    assert_eq!(real.claim(&key, field, name, "node1").await, expected);
+                }
+            }
+        }
+        let written = model.news.get(&key).cloned().unwrap_or_default();
+        assert_eq!(real.news(&key).await, written, "step {step}: {call:?}");
     }
 }
 
@@ -425,6 +557,7 @@ impl Node for TestNode {
         let hold = self.look(|clients| clients.hold);
         Arc::new(move |_: &str, _: &ChannelName| Rules {
             tell_count: false,
+            is_told: true,
             hold,
             is_watched: false,
         })
@@ -560,17 +693,11 @@ async fn all_agree(nodes: &[&Running]) {
 }
 
 fn added(user: &str) -> Happening {
-    Happening::MemberAdded {
-        user_id: user.into(),
-        is_return: false,
-    }
+    Happening::MemberAdded(user.into())
 }
 
 fn removed(user: &str) -> Happening {
-    Happening::MemberRemoved {
-        user_id: user.into(),
-        held: None,
-    }
+    Happening::MemberRemoved(user.into())
 }
 
 #[tokio::test]
@@ -618,7 +745,7 @@ async fn share(servers: &Servers) {
     all_agree(&[&a, &b]).await;
     let happened = [&a, &b].map(|node| node.node.look(|c| c.happened.clone()));
     let count = |wanted: &Happening| happened.iter().flatten().filter(|h| *h == wanted).count();
-    assert_eq!(count(&Happening::Occupied { is_return: false }), 1);
+    assert_eq!(count(&Happening::Occupied), 1);
     assert_eq!(count(&added("ann")), 1);
     assert_eq!(count(&removed("ann")), 0);
 }
@@ -671,7 +798,7 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             .await
             .expect("keys");
         keys.sort();
-        if keys == ["test:{nodes}", "test:{nodes}:loads"] {
+        if keys == ["test:{nodes}", "test:{nodes}:life", "test:{nodes}:loads"] {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -705,10 +832,10 @@ async fn news_of_who_left_wait_for_a_return_to_any_node() {
     .await;
     b.leave_one();
     let everything = [
-        Happening::Occupied { is_return: false },
+        Happening::Occupied,
         added("ann"),
         removed("ann"),
-        Happening::Vacated(None),
+        Happening::Vacated,
     ];
     eventually("that she left is told in the end", || {
         happened(&a, &b).len() == everything.len()
@@ -750,7 +877,7 @@ async fn news_are_told_though_redis_went_away_when_they_were_due() {
     })
     .await;
     server.go_on();
-    let last = [removed("ann"), Happening::Vacated(None)];
+    let last = [removed("ann"), Happening::Vacated];
     eventually("the news are told", || {
         a.node.look(|clients| clients.happened.ends_with(&last))
     })

@@ -15,6 +15,8 @@ use crate::{
 pub struct Rules {
     /// subscribers and webhooks are told how many subscriptions there are (S-24)
     pub tell_count: bool,
+    /// somebody wants to know who comes and goes: what happens is written down in Redis until it is told
+    pub is_told: bool,
     /// the news that somebody left or that the channel is vacated waits this long, and is cancelled by a return (W-11, U-23)
     pub hold: Option<Duration>,
     /// somebody may want to know whether the user whose channel it is is there (U-22)
@@ -30,13 +32,16 @@ pub struct Rulebook {
 
 impl Rulebook {
     pub fn rules(&self, app: &App, channel: &ChannelName) -> Rules {
+        let hold = self.hold(app, channel);
         Rules {
             tell_count: is_counted(app, channel),
             is_watched: is_watched(app, channel),
-            hold: self.hold(app, channel).filter(|hold| !hold.is_zero()),
+            is_told: hold.is_some(),
+            hold: hold.filter(|hold| !hold.is_zero()),
         }
     }
 
+    /// `None`: nobody wants to know.
     fn hold(&self, app: &App, channel: &ChannelName) -> Option<Duration> {
         if is_watched(app, channel) {
             return Some(app.users.watchlist_grace);

@@ -7,8 +7,7 @@ use redis::{FromRedisValue, Pipeline, RedisError, RedisResult, Script, ScriptInv
 use super::{
     keys::ChannelKeys,
     messages,
-    rules::Rules,
-    terms::{Joined, Kept, Left, Published, Registered, Telling, Wanted},
+    terms::{Happening, Joined, Kept, Left, Open, Published, Registered, Telling, Wanted},
 };
 use crate::frame::Frame;
 
@@ -24,6 +23,8 @@ pub struct Scripts {
     /// `PUBLISH`, or `SPUBLISH` on a Redis Cluster
     publish_command: &'static str,
     history: History,
+    /// how long members whom Redis has lost stay on the list for a node to say that it has them
+    doubt: Duration,
 }
 
 /// Which channel, and for which node.
@@ -49,7 +50,7 @@ impl History {
     };
 
     fn age_ms(self) -> u64 {
-        u64::try_from(self.age_max.as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.age_max)
     }
 }
 
@@ -67,12 +68,14 @@ pub struct Publication<'a> {
     pub is_late: bool,
 }
 
-/// News of who left that wait for a return.
+/// What comes of a call for those who want to know what happens: it is written down until it is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct News<'a> {
-    /// no other news ever have it; empty = they don't wait
+    /// `NODE.NUMBER`, which no other news ever have; empty = nobody wants to know
     pub name: &'a str,
     pub remembered_ms: u64,
+    /// the news that somebody left wait for a return
+    pub is_held: bool,
 }
 
 /// Who a subscription on a presence channel is.
@@ -83,6 +86,17 @@ pub struct Member<'a> {
     pub text: &'a str,
 }
 
+/// A subscription that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Joining<'a> {
+    /// on a presence channel
+    pub member: Option<Member<'a>>,
+    /// 0 = no limit
+    pub members_max: u32,
+    pub tell_count: bool,
+    pub wanted: Wanted,
+}
+
 /// What a channel looks like to a node that registers what it has.
 #[derive(Clone, Copy, Debug)]
 pub struct Holding<'a> {
@@ -91,8 +105,39 @@ pub struct Holding<'a> {
     pub seen: u64,
     /// everything up to this sequence was heard, and so many events; 0 = nothing
     pub heard: (u64, u64),
-    /// with the number of their connections
-    pub members: &'a [(Member<'a>, u32)],
+    /// the life of the channel that the node knows; 0 = none
+    pub life: u64,
+    pub members: &'a [Present<'a>],
+    /// who was there, if Redis is known to have lost the channel
+    pub lost: Option<Lost<'a>>,
+}
+
+impl Holding<'_> {
+    pub const NOTHING: Holding<'static> = Holding {
+        subscriptions: 0,
+        seen: 0,
+        heard: (0, 0),
+        life: 0,
+        members: &[],
+        lost: None,
+    };
+}
+
+/// Somebody with connections to the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Present<'a> {
+    pub member: Member<'a>,
+    pub connections: u32,
+    /// said something else of itself while Redis was away: nobody else knows better
+    pub is_latest: bool,
+}
+
+/// What Redis had of a channel, as far as a node knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost<'a> {
+    pub members: &'a [Member<'a>],
+    pub count: Option<u32>,
+    pub cached: Option<&'a Kept>,
 }
 
 impl Scripts {
@@ -107,7 +152,13 @@ impl Scripts {
             claim: Script::new(include_str!("scripts/claim.lua")),
             publish_command: if is_cluster { "SPUBLISH" } else { "PUBLISH" },
             history,
+            doubt: Duration::ZERO,
         }
+    }
+
+    /// `doubt`: how long members whom Redis has lost stay on the list for a node to say that it has them.
+    pub fn with_doubt(self, doubt: Duration) -> Scripts {
+        Scripts { doubt, ..self }
     }
 
     /// All of them: calls need that the server keeps them.
@@ -123,16 +174,9 @@ impl Scripts {
         ]
     }
 
-    /// Answered with [`Joined`]. `members_max`: 0 = no limit.
-    pub fn join(
-        &self,
-        pipe: &mut Pipeline,
-        at: At<'_>,
-        member: Option<Member<'_>>,
-        members_max: u32,
-        rules: Rules,
-        wanted: Wanted,
-    ) {
+    /// Answered with [`Joined`].
+    pub fn join(&self, pipe: &mut Pipeline, at: At<'_>, joining: Joining<'_>, news: News<'_>) {
+        let member = joining.member;
         let (user_id, text) = member.map_or(("", ""), |member| (member.user_id, member.text));
         let mut call = self.join.prepare_invoke();
         call.key(&at.keys.state)
@@ -143,10 +187,12 @@ impl Scripts {
         self.begin(&mut call, at)
             .arg(user_id)
             .arg(text)
-            .arg(members_max)
-            .arg(u8::from(rules.tell_count))
-            .arg(wanted as u8)
-            .arg(u8::from(rules.hold.is_some()));
+            .arg(joining.members_max)
+            .arg(u8::from(joining.tell_count))
+            .arg(joining.wanted as u8)
+            .arg(news.name)
+            .arg(news.remembered_ms)
+            .arg(u8::from(news.is_held));
         pipe.invoke_script(&call);
     }
 
@@ -169,7 +215,8 @@ impl Scripts {
             .arg(user_id.unwrap_or_default())
             .arg(u8::from(tell_count))
             .arg(news.name)
-            .arg(news.remembered_ms);
+            .arg(news.remembered_ms)
+            .arg(u8::from(news.is_held));
         pipe.invoke_script(&call);
     }
 
@@ -205,7 +252,7 @@ impl Scripts {
         pipe.invoke_script(&call);
     }
 
-    /// Answered with [`Registered`].
+    /// Answered with [`Registered`]. `teller`: tells the news of the node.
     pub fn register(
         &self,
         pipe: &mut Pipeline,
@@ -213,6 +260,7 @@ impl Scripts {
         holding: Holding<'_>,
         tell_count: bool,
         news: News<'_>,
+        teller: &str,
     ) {
         let mut call = self.register.prepare_invoke();
         call.key(&at.keys.state)
@@ -228,18 +276,56 @@ impl Scripts {
             .arg(news.name)
             .arg(news.remembered_ms)
             .arg(holding.heard.0)
-            .arg(holding.heard.1);
-        for (member, connections) in holding.members {
-            call.arg(member.user_id).arg(*connections).arg(member.text);
+            .arg(holding.heard.1)
+            .arg(teller)
+            .arg(u8::from(news.is_held))
+            .arg(holding.life)
+            .arg(milliseconds(self.doubt));
+        self.add_lost(&mut call, holding.lost);
+        for present in holding.members {
+            call.arg(present.member.user_id)
+                .arg(present.connections)
+                .arg(present.member.text)
+                .arg(u8::from(present.is_latest));
         }
         pipe.invoke_script(&call);
     }
 
+    fn add_lost(&self, call: &mut ScriptInvocation<'_>, lost: Option<Lost<'_>>) {
+        let Some(lost) = lost else {
+            call.arg(["", "", "0", ""].as_slice());
+            return;
+        };
+        let now = Instant::now();
+        let cached = lost.cached.filter(|kept| kept.until > now);
+        call.arg(
+            lost.count
+                .map(|count| count.to_string())
+                .unwrap_or_default(),
+        )
+        .arg(cached.map_or(&[][..], |kept| kept.frame.payload()))
+        .arg(cached.map_or(0, |kept| milliseconds(kept.until - now).max(1)))
+        .arg(lost.members.len());
+        for member in lost.members {
+            call.arg(member.user_id).arg(member.text);
+        }
+    }
+
     /// Answered with 1 (tell the news), 0 (don't) or 2 (nothing is known of them).
-    pub fn claim(&self, pipe: &mut Pipeline, keys: &ChannelKeys, what: &str, name: &str) {
+    pub fn claim(
+        &self,
+        pipe: &mut Pipeline,
+        keys: &ChannelKeys,
+        what: &str,
+        news: News<'_>,
+        teller: &str,
+    ) {
         let mut call = self.claim.prepare_invoke();
         call.key(&keys.state).key(&keys.members).key(&keys.held);
-        call.arg(what).arg(name);
+        call.arg(what)
+            .arg(news.name)
+            .arg(teller)
+            .arg(news.remembered_ms);
         pipe.invoke_script(&call);
     }
 
@@ -279,6 +365,8 @@ impl Joined {
             kept: kept(field(7)?, field(8)?)?,
             members: texts(field(9)?)?,
             events: number(field(10)?)?,
+            life: number(field(11)?)?,
+            doubt: doubt(field(12)?)?,
         })
     }
 }
@@ -310,52 +398,63 @@ impl Published {
 }
 
 impl Registered {
-    pub fn from_value(value: &Value) -> RedisResult<Registered> {
+    /// `None`: Redis has lost the channel.
+    pub fn from_value(value: &Value) -> RedisResult<Option<Registered>> {
         let Value::Array(fields) = value else {
             return Err(unexpected("register answers a list"));
         };
+        if let [_] = &fields[..] {
+            return Ok(None);
+        }
         let [
             sequence,
             subscriptions,
-            was_occupied,
-            changes,
+            news,
             members,
             missed,
             cached,
             cached_ms,
-            is_return,
             events,
             history,
+            life,
+            doubtful_for,
+            doubtful,
+            told,
         ] = &fields[..]
         else {
-            return Err(unexpected("register answers eleven things"));
+            return Err(unexpected("register answers thirteen things"));
         };
-        let (mut came, mut went) = (Vec::new(), Vec::new());
-        for change in texts(changes)? {
-            let (kind, user_id) = change.split_at_checked(1).unwrap_or_default();
-            match kind {
-                "-" => went.push(user_id.to_owned()),
-                _ => came.push((user_id.to_owned(), kind == "=")),
-            }
-        }
-        Ok(Registered {
+        let mut news: Vec<Open> = texts(news)?.iter().filter_map(|text| open(text)).collect();
+        news.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
+        Ok(Some(Registered {
             sequence: optional_number(sequence)?,
             subscriptions: count(subscriptions)?,
-            was_occupied: count(was_occupied)? == 1,
             missed: number(missed)?,
-            came,
-            went,
+            news,
             members: texts(members)?,
             kept: kept(cached, cached_ms)?,
-            is_return: count(is_return)? == 1,
             events: number(events)?,
             // what another version wrote is none of ours
             history: texts(history)?
                 .iter()
                 .filter_map(|text| messages::understand(text).ok())
                 .collect(),
-        })
+            life: number(life)?,
+            doubt: doubt(doubtful_for)?,
+            doubtful: texts(doubtful)?,
+            told: telling(told)?,
+        }))
     }
+}
+
+/// News as a registration answers them.
+fn open(text: &str) -> Option<Open> {
+    let (number, word) = text.get(1..)?.split_once('/')?;
+    Some(Open {
+        number: number.parse().ok()?,
+        happening: Happening::parse(word)?,
+        is_held: text.starts_with('h'),
+    })
 }
 
 fn text(value: &Value) -> RedisResult<String> {
@@ -368,6 +467,16 @@ fn texts(value: &Value) -> RedisResult<Vec<String>> {
 
 fn number(value: &Value) -> RedisResult<u64> {
     Ok(u64::from_redis_value_ref(value)?)
+}
+
+/// How long it is in doubt who is there; `None`: it isn't.
+fn doubt(value: &Value) -> RedisResult<Option<Duration>> {
+    let milliseconds = number(value)?;
+    Ok((milliseconds > 0).then(|| Duration::from_millis(milliseconds)))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn telling(value: &Value) -> RedisResult<Telling> {

@@ -382,13 +382,13 @@ impl Node for Serving {
         }
         let name = channel.name.clone();
         let event = match happening {
-            Happening::Occupied { .. } => Event::ChannelOccupied { channel: name },
-            Happening::Vacated(_) => Event::ChannelVacated { channel: name },
-            Happening::MemberAdded { user_id, .. } => Event::MemberAdded {
+            Happening::Occupied => Event::ChannelOccupied { channel: name },
+            Happening::Vacated => Event::ChannelVacated { channel: name },
+            Happening::MemberAdded(user_id) => Event::MemberAdded {
                 channel: name,
                 user_id: user_id.clone(),
             },
-            Happening::MemberRemoved { user_id, .. } => Event::MemberRemoved {
+            Happening::MemberRemoved(user_id) => Event::MemberRemoved {
                 channel: name,
                 user_id: user_id.clone(),
             },
@@ -396,6 +396,8 @@ impl Node for Serving {
                 channel: name,
                 count: *count,
             },
+            // has been told already
+            Happening::Restored => return,
         };
         self.webhooks.raise_settled(channel.app, event);
     }

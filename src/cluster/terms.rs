@@ -38,9 +38,11 @@ pub enum Ask {
         event: Arc<Event>,
     },
     /// on the channel of those who watch a user: whether he is there
-    Online(bool),
+    Online(bool, Ticket),
     /// tell how many subscriptions there are, which was put off
     Count,
+    /// it was in doubt who is there, since Redis had lost the channel: now it should be known
+    Settle,
 }
 
 /// An event on its way.
@@ -71,13 +73,6 @@ pub struct Kept {
     pub until: Instant,
 }
 
-/// Names the news that somebody left or that a channel was vacated, which wait for a return: the number is this process's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    pub number: u64,
-    pub wait: Duration,
-}
-
 /// What the answer to a join must name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
@@ -96,6 +91,8 @@ pub enum Call {
         members_max: u32,
         rules: Rules,
         wanted: Wanted,
+        /// of the news: grows with every call of this process for the channel
+        number: u64,
     },
     Leave {
         user_id: Option<Arc<str>>,
@@ -116,13 +113,35 @@ pub enum Call {
         seen: u64,
         /// everything up to this sequence was heard, and so many events; 0 = nothing
         heard: (u64, u64),
-        members: Vec<(Arc<Member>, u32)>,
+        /// the life of the channel that is known here; 0 = none
+        life: u64,
+        members: Vec<Present>,
+        /// if Redis is known to have lost the channel
+        lost: Option<Lost>,
         rules: Rules,
         /// of the news
         number: u64,
     },
     Online(bool),
     Count,
+}
+
+/// A member with connections to this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    pub member: Arc<Member>,
+    pub connections: u32,
+    /// said something else of itself while Redis was away
+    pub is_latest: bool,
+}
+
+/// What Redis had of a channel, as far as it is known here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lost {
+    pub members: Vec<Arc<Member>>,
+    /// of subscriptions, as told last
+    pub count: Option<u32>,
+    pub cached: Option<Kept>,
 }
 
 /// What Redis answers.
@@ -132,6 +151,8 @@ pub enum Answer {
     Left(Left),
     Published(Published),
     Registered(Registered),
+    /// to a registration: Redis has lost the channel, and must be told who was there
+    Lost,
 }
 
 /// Whether the new number of subscriptions was told to everybody.
@@ -166,6 +187,10 @@ pub enum Joined {
         members: Vec<String>,
         /// on the channel so far
         events: u64,
+        /// of the channel, by its name; another one after Redis has lost it
+        life: u64,
+        /// for so long members may be listed who are gone
+        doubt: Option<Duration>,
     },
 }
 
@@ -193,21 +218,34 @@ pub struct Registered {
     /// `None`: the channel is empty
     pub sequence: Option<u64>,
     pub subscriptions: u32,
-    pub was_occupied: bool,
     /// events that the node can't hear any more
     pub missed: u64,
     /// on the channel so far
     pub events: u64,
     /// messages that the node hasn't heard, the latest first
     pub history: Vec<Message>,
-    /// user ids, in the order in which they were told; with it, whether the news that they left are cancelled
-    pub came: Vec<(String, bool)>,
-    pub went: Vec<String>,
+    /// the node's that nobody has told and forgotten, in the order in which they happened
+    pub news: Vec<Open>,
     pub members: Vec<String>,
     /// the cached event
     pub kept: Option<Kept>,
-    /// the news that the channel was vacated are cancelled
-    pub is_return: bool,
+    /// of the channel, by its name; another one after Redis has lost it
+    pub life: u64,
+    /// for so long members may be listed who are gone
+    pub doubt: Option<Duration>,
+    /// ids of these members
+    pub doubtful: Vec<String>,
+    pub told: Telling,
+}
+
+/// News that are written down in Redis until they are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Open {
+    /// of the call that made them
+    pub number: u64,
+    pub happening: Happening,
+    /// they wait for a return
+    pub is_held: bool,
 }
 
 /// A message of a channel's topic, understood.
@@ -247,24 +285,42 @@ impl What {
 }
 
 /// What webhooks tell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Happening {
-    /// `is_return`: the news that it was vacated were held, and are cancelled by this
-    Occupied {
-        is_return: bool,
-    },
-    Vacated(Option<Held>),
-    MemberAdded {
-        user_id: Arc<str>,
-        /// as above
-        is_return: bool,
-    },
-    MemberRemoved {
-        user_id: Arc<str>,
-        held: Option<Held>,
-    },
+    MemberRemoved(Arc<str>),
+    Vacated,
+    Occupied,
+    MemberAdded(Arc<str>),
     /// of subscriptions in the whole cluster
     Count(u32),
+    /// Redis had lost the channel, which was and is occupied
+    Restored,
+}
+
+impl Happening {
+    /// How it is written down in Redis.
+    pub fn word(&self) -> String {
+        match self {
+            Happening::Occupied => "*".to_owned(),
+            Happening::Vacated => ".".to_owned(),
+            Happening::MemberAdded(user_id) => format!("+{user_id}"),
+            Happening::MemberRemoved(user_id) => format!("-{user_id}"),
+            Happening::Count(count) => format!("#{count}"),
+            Happening::Restored => "!".to_owned(),
+        }
+    }
+
+    /// The reverse of [`Happening::word`].
+    pub fn parse(word: &str) -> Option<Happening> {
+        let (kind, user_id) = word.split_at_checked(1)?;
+        Some(match kind {
+            "*" => Happening::Occupied,
+            "." => Happening::Vacated,
+            "+" => Happening::MemberAdded(user_id.into()),
+            "-" => Happening::MemberRemoved(user_id.into()),
+            _ => return None,
+        })
+    }
 }
 
 impl Event {
@@ -351,8 +407,21 @@ pub enum Output {
     Closed(ChannelKey),
     /// the channel is large: its number is to be told some seconds later ([`Ask::Count`])
     CountLater(ChannelKey),
+    /// after this time it is to be known who is there ([`Ask::Settle`])
+    SettleLater(ChannelKey, Duration),
     /// something happened in the cluster that this node alone tells the webhooks
-    Happened(ChannelKey, Happening),
+    Happened {
+        channel: ChannelKey,
+        happening: Happening,
+        /// of the news as they are written down in Redis; 0 = they aren't
+        number: u64,
+        /// the news wait for a return
+        wait: Option<Duration>,
+    },
+    /// what was written down in Redis by the call of this number is no news
+    ForgetNews(ChannelKey, Happening, u64),
+    /// whether a user is there is known to those who watch him
+    Onlined(Ticket),
     /// events of other nodes were missed
     Missed(u64),
     /// nothing is known of the channel any more

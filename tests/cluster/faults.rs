@@ -2,7 +2,9 @@
 //! each event once and in order, but for what is counted as lost; all see the members who are there; Redis holds nothing more.
 mod between;
 mod dying;
+mod emptied;
 mod load;
+mod news;
 mod outage;
 mod storm;
 mod topology;

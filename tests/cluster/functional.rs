@@ -17,16 +17,16 @@ use crate::{
 };
 
 /// An event as it is delivered.
-fn event(name: &str, channel: &str, data: &str) -> Value {
+pub fn event(name: &str, channel: &str, data: &str) -> Value {
     json!({ "event": name, "channel": channel, "data": data })
 }
 
-fn added(channel: &str, user_id: &str) -> Value {
+pub fn added(channel: &str, user_id: &str) -> Value {
     let data = format!(r#"{{"user_id":"{user_id}","user_info":{{}}}}"#);
     event("pusher_internal:member_added", channel, &data)
 }
 
-fn removed(channel: &str, user_id: &str) -> Value {
+pub fn removed(channel: &str, user_id: &str) -> Value {
     let data = format!(r#"{{"user_id":"{user_id}"}}"#);
     event("pusher_internal:member_removed", channel, &data)
 }

@@ -135,6 +135,10 @@ impl Node {
         self.running.as_ref().expect("a running node")
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub fn kill(&mut self) {
         self.running = None;
     }

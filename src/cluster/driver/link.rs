@@ -1,10 +1,10 @@
 //! The connection to Redis: made, lost, made again.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use futures_util::stream::FuturesUnordered;
 
-use super::{Done, Driver, Node};
+use super::{Change, Done, Driver, Node};
 use crate::cluster::{
     connection::{Connection, Push},
     core::Input,
@@ -44,8 +44,11 @@ impl<N: Node> Driver<N> {
     pub(super) fn forget_work(&mut self) {
         self.generation += 1;
         self.work = FuturesUnordered::new();
-        self.topics.clear();
-        self.is_changing_topics = false;
+        // What is listened to is another thing on the next connection; what is written down of it stays.
+        let changing = mem::take(&mut self.changing).into_iter();
+        let topics = changing.chain(mem::take(&mut self.topics));
+        self.topics = topics.filter(|t| t.change != Change::Listen).collect();
+        self.forgetting = 0;
         self.registering = 0;
         self.registrations.clear();
         self.is_beating = false;

@@ -1,21 +1,9 @@
 //! Signs of life: this node's own, what follows from those of others that are missing, and how many connections there are.
 
-use std::{collections::HashMap, future::Future, mem, sync::Arc, time::Instant};
-
-use redis::RedisResult;
+use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
 use super::{Done, Driver, Node};
-use crate::{
-    cluster::{
-        channel::happenings,
-        connection::Connection,
-        core::Input,
-        nodes::{self, Swept},
-        queries,
-        terms::Held,
-    },
-    hub::inbox::ChannelKey,
-};
+use crate::cluster::{connection::Push, core::Input, nodes, queries};
 
 impl<N: Node> Driver<N> {
     pub(super) fn beat(&mut self) {
@@ -27,19 +15,17 @@ impl<N: Node> Driver<N> {
         }
         let (keys, name) = (self.keys.clone(), self.name.clone());
         let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
-        let load = self.node.load();
+        let (load, life) = (self.node.load(), self.life.clone());
         let sweeps = Instant::now() >= self.sweeps_from;
         self.begin(async move {
-            let beat = nodes::beat(
-                &mut connection,
-                &keys,
-                &name,
-                heartbeat,
+            let node = nodes::Living {
+                name: &name,
+                load: &load,
                 is_first,
-                &load,
                 sweeps,
-            );
-            Done::Beat(beat.await)
+                life: &life,
+            };
+            Done::Beat(nodes::beat(&mut connection, &keys, heartbeat, node).await)
         });
         self.ask_for_connections_elsewhere();
     }
@@ -48,17 +34,23 @@ impl<N: Node> Driver<N> {
         self.is_beating = false;
         self.has_beaten = true;
         self.last_beat = Some(Instant::now());
+        let before = mem::replace(&mut self.life, beat.life.into());
         if beat.was_forgotten {
             return self.rename();
         }
         self.node.alive(beat.alive);
+        if before != self.life && !before.is_empty() {
+            self.redis_was_emptied();
+            if self.connection.is_none() {
+                return;
+            }
+        }
         if !self.is_up {
             self.go_up();
         }
-        let dead: Vec<String> = beat
-            .dead
-            .into_iter()
-            .filter(|name| self.sweeping.insert(name.clone()))
+        let dead = beat.dead.into_iter().map(Arc::from);
+        let dead: Vec<Arc<str>> = dead
+            .filter(|name| !self.sweeping.contains_key(name))
             .collect();
         if !dead.is_empty() {
             tracing::warn!(
@@ -69,11 +61,36 @@ impl<N: Node> Driver<N> {
         }
     }
 
+    /// Redis has forgotten every node. Each keeps its name, since nobody took it for dead, and registers what it has, which is written
+    /// down nowhere any more. Of single masters of a Redis Cluster this is not found out here, but from the channels on them, whenever
+    /// the connection was lost or a channel is spoken of: see `register.lua`.
+    fn redis_was_emptied(&mut self) {
+        tracing::warn!("Redis has come back empty: this node registers what it has");
+        self.sweeps_from = Instant::now() + self.settings.heartbeat * nodes::BEATS;
+        if !self.is_up {
+            return;
+        }
+        // What was told before is heard: Redis doesn't remember it.
+        if let Some(mut pushes) = self.pushes.take() {
+            while let Ok(push) = pushes.try_recv() {
+                match push {
+                    Push::Message { topic, text } => self.take_message(&topic, &text),
+                    Push::Lost => return self.lost("it ended the connection"),
+                }
+            }
+            self.pushes = Some(pushes);
+        }
+        self.is_up = false;
+        self.forget_work();
+        self.input(Input::Down);
+    }
+
     pub(super) fn go_up(&mut self) {
         self.is_up = true;
         self.node.link(true);
         self.expire_backlog();
         self.input(Input::Up);
+        self.tell_watchers_again();
     }
 
     pub(super) fn expire_backlog(&mut self) {
@@ -82,7 +99,7 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// The others took this node for dead, or Redis has forgotten it: what it has is registered under another name.
+    /// The others took this node for dead: what it has is registered under another name.
     pub(super) fn rename(&mut self) {
         let before = mem::replace(&mut self.name, nodes::new_name().into());
         tracing::warn!(
@@ -95,65 +112,12 @@ impl<N: Node> Driver<N> {
         if mem::replace(&mut self.is_up, false) {
             self.input(Input::Down);
         }
+        self.core.forget_lives();
         // The others have taken out what this node had, but not what it did by its old name since then.
         let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
-        self.sweep(vec![before.to_string()], topics);
+        self.lingering.clear();
+        self.sweep(vec![before], topics);
         self.beat();
-    }
-
-    /// Takes away what dead nodes had: what is written down of them, and what they may have on these topics.
-    pub(super) fn sweep(&mut self, dead: Vec<String>, topics: Vec<String>) {
-        let Some(connection) = self.connection.clone() else {
-            return;
-        };
-        let sweep = self.sweep_of(dead, topics, connection);
-        self.begin(async move { Done::Swept(sweep.await) });
-    }
-
-    pub(super) fn sweep_of(
-        &self,
-        names: Vec<String>,
-        topics: Vec<String>,
-        mut connection: Connection,
-    ) -> impl Future<Output = RedisResult<Vec<Swept>>> + Send + use<N> {
-        let (keys, scripts) = (self.keys.clone(), self.scripts.clone());
-        let origin: Arc<str> = self.core.origin().into();
-        let apps = self.node.connections();
-        let rules = self.node.rulebook();
-        async move {
-            let apps: Vec<Arc<str>> = apps.into_iter().map(|(app_id, _)| app_id).collect();
-            let sweep = nodes::Sweep {
-                keys: &keys,
-                scripts: &scripts,
-                origin: &origin,
-                apps: &apps,
-                rules: &*rules,
-            };
-            let mut swept = Vec::new();
-            for name in names {
-                swept.extend(nodes::sweep(&mut connection, &sweep, &name, &topics).await?);
-            }
-            Ok(swept)
-        }
-    }
-
-    pub(super) fn take_swept(&mut self, swept: &Swept) {
-        let Some(app) = self.node.app(&swept.app_id) else {
-            return;
-        };
-        let channel = ChannelKey {
-            app,
-            name: swept.channel.clone(),
-        };
-        let rules = (self.node.rulebook())(&swept.app_id, &swept.channel);
-        let app_id: Arc<str> = swept.app_id.as_str().into();
-        let held = rules.hold.map(|wait| Held {
-            number: swept.number,
-            wait,
-        });
-        for happening in happenings(&swept.registered, held) {
-            self.happened(channel.clone(), &app_id, happening);
-        }
     }
 
     /// Writes down how many connections there are, if the number has changed.

@@ -1,4 +1,5 @@
-//! What happened in the cluster and is told by this node: at once, or when it has waited for its contrary.
+//! What happened in the cluster and is told by this node: at once, or when it has waited for its contrary. It is written down in Redis
+//! until then, so that another node tells it if this one dies.
 
 use std::{
     sync::Arc,
@@ -7,72 +8,133 @@ use std::{
 
 use redis::Pipeline;
 
-use super::{Claimed, Done, Driver, Node};
+use super::{Change, Claimed, Done, Driver, Node, Topic};
 use crate::{
     cluster::{
-        calls::news_name,
+        calls::with_news,
         held::News,
-        nodes,
-        terms::{Ask, Happening},
+        nodes::{self, Told},
+        rules::Rules,
+        terms::{Ask, Happening, Ticket},
     },
     hub::inbox::ChannelKey,
     protocol::channel::ChannelName,
 };
 
+/// News of which Redis is asked at a time whether they are to be told.
+pub(super) const CLAIMS_MAX: usize = 1_000;
+
+/// News that are forgotten in one batch.
+const FORGETS_MAX: usize = 1_000;
+
 impl<N: Node> Driver<N> {
-    /// Tells what happened, at once or when it has waited for its contrary.
-    pub(super) fn happened(
-        &mut self,
-        channel: ChannelKey,
-        app_id: &Arc<str>,
-        happening: Happening,
-    ) {
-        let (user_id, held) = match &happening {
-            Happening::Vacated(held) => (None, *held),
-            Happening::MemberRemoved { user_id, held } => (Some(user_id.clone()), *held),
-            Happening::Occupied { is_return: true }
-            | Happening::MemberAdded {
-                is_return: true, ..
-            } => return,
-            Happening::Occupied { .. } | Happening::MemberAdded { .. } | Happening::Count(_) => {
-                (None, None)
-            }
+    /// Tells what happened, once: now, or when it has waited so long for its contrary.
+    pub(super) fn happened(&mut self, news: News, wait: Option<Duration>) {
+        if news.number > 0 && !self.open.add(&news) {
+            return;
+        }
+        let Some(wait) = wait else {
+            return self.tell(news);
         };
-        match held {
-            Some(held) => {
-                let news = News {
-                    channel,
-                    app_id: app_id.clone(),
-                    user_id,
-                    held,
-                    generation: self.generation,
-                };
-                let max = match self.stopping {
-                    Some(_) => 0,
-                    None => self.settings.held_max,
-                };
-                self.held.add(news, Instant::now(), max);
-            }
-            None => self.tell(&channel, app_id, &happening),
+        let max = match self.stopping {
+            Some(_) => 0,
+            None => self.settings.held_max,
+        };
+        self.held.add(news, wait, Instant::now(), max);
+    }
+
+    fn tell(&mut self, news: News) {
+        self.node.happened(&news.channel, &news.happening);
+        let is_online = match news.happening {
+            Happening::Occupied | Happening::Restored => Some(true),
+            Happening::Vacated => Some(false),
+            _ => None,
+        };
+        let is_watched = (self.node.rulebook())(&news.app_id, &news.channel.name).is_watched;
+        match is_online.filter(|_| is_watched) {
+            Some(is_online) => self.tell_watchers(news, is_online),
+            None => self.forget(news),
         }
     }
 
-    pub(super) fn tell(&mut self, channel: &ChannelKey, app_id: &Arc<str>, happening: &Happening) {
-        let is_online = match happening {
-            Happening::Occupied { .. } => Some(true),
-            Happening::Vacated(_) => Some(false),
-            _ => None,
+    fn tell_watchers(&mut self, news: News, is_online: bool) {
+        let Some(user_id) = news.channel.name.user_id() else {
+            return self.forget(news);
         };
-        if let (Some(is_online), Some(user_id)) = (is_online, channel.name.user_id())
-            && (self.node.rulebook())(app_id, &channel.name).is_watched
-        {
-            let watchers = ChannelKey {
-                app: channel.app,
-                name: ChannelName::watchers_of(user_id),
-            };
-            self.ask(watchers, app_id.clone(), Ask::Online(is_online), None);
+        let watchers = ChannelKey {
+            app: news.channel.app,
+            name: ChannelName::watchers_of(user_id),
+        };
+        let app_id = news.app_id.clone();
+        let ticket = self.ask(watchers, app_id, Ask::Online(is_online, Ticket(0)), None);
+        self.onlines.insert(ticket, (is_online, news));
+    }
+
+    pub(super) fn watchers_told(&mut self, ticket: Ticket) {
+        if let Some((_, news)) = self.onlines.remove(&ticket) {
+            self.forget(news);
         }
-        self.node.happened(channel, happening);
+    }
+
+    /// The connection was lost, and with it the answers.
+    pub(super) fn tell_watchers_again(&mut self) {
+        for (is_online, news) in std::mem::take(&mut self.onlines).into_values() {
+            self.tell_watchers(news, is_online);
+        }
+    }
+
+    /// They were told: nobody needs to know any more.
+    pub(super) fn forget(&mut self, news: News) {
+        if news.number > 0 {
+            self.forgets.push_back(news);
+        }
+    }
+
+    /// One batch after the other.
+    pub(super) fn forget_news(&mut self) {
+        if self.forgetting > 0 || self.forgets.is_empty() {
+            return;
+        }
+        let Some(mut connection) = self.connection.clone() else {
+            return;
+        };
+        let told = self.forgets.iter().take(FORGETS_MAX).map(|news| {
+            let keys = match self.names.get(&news.channel) {
+                Some(names) => names.keys.clone(),
+                None => Arc::new(self.keys.channel(&news.app_id, &news.channel.name)),
+            };
+            let field = news.field();
+            Told { keys, field }
+        });
+        let told: Vec<Told> = told.collect();
+        self.forgetting = told.len();
+        self.begin(
+            async move { Done::ForgottenNews(nodes::forget_news(&mut connection, &told).await) },
+        );
+    }
+
+    pub(super) fn news_forgotten(&mut self) {
+        let forgotten = std::mem::take(&mut self.forgetting);
+        let news: Vec<News> = self.forgets.drain(..forgotten).collect();
+        for news in news {
+            self.close(&news);
+        }
+    }
+
+    /// Nothing is written down of the news any more, or nothing that is this node's to tell.
+    fn close(&mut self, news: &News) {
+        if !self.open.remove(news) {
+            return;
+        }
+        if news.node != self.name {
+            self.end_sweep(&news.node.clone());
+        } else if let Some(names) = self.lingering.remove(&news.channel) {
+            self.topics.push_back(Topic {
+                channel: news.channel.clone(),
+                names,
+                change: Change::NewsTold,
+            });
+        }
     }
 
     /// Asks whether whoever left has come back in the meantime, perhaps to another node.
@@ -81,42 +143,37 @@ impl<N: Node> Driver<N> {
             return;
         };
         let names = self.keys.channel(&news.app_id, &news.channel.name);
-        let name = news_name(self.core.origin(), news.held.number);
-        let scripts = self.scripts.clone();
-        let generation = self.generation;
+        let rules = (self.node.rulebook())(&news.app_id, &news.channel.name);
+        let (scripts, teller) = (self.scripts.clone(), self.name.clone());
+        let (generation, heartbeat) = (self.generation, self.settings.heartbeat);
         self.claims.push(Box::pin(async move {
             let mut pipe = Pipeline::new();
-            scripts.claim(&mut pipe, &names, &news.field(), &name);
+            let word = news.happening.word();
+            let rules = Rules {
+                is_told: true,
+                ..rules
+            };
+            with_news(&news.node, news.number, rules, heartbeat, |written| {
+                scripts.claim(&mut pipe, &names, &word, written, &teller);
+            });
             let claim = nodes::one::<i64>(&mut connection, &mut pipe).await;
             (generation, news, claim)
         }));
     }
 
     pub(super) fn take_claimed(&mut self, (generation, news, claim): Claimed) {
-        let is_to_be_told = match claim {
-            Ok(1) => true,
-            Ok(0) => false,
+        match claim {
+            Ok(1) => self.tell(news),
             // Redis has lost what it knew of it
-            Ok(_) => news.generation != self.generation,
+            Ok(2) if news.memory != self.life => self.tell(news),
+            Ok(_) => self.close(&news),
             Err(error) => {
                 self.held.again(news);
                 if generation == self.generation {
                     self.lost(&error.to_string());
                 }
-                return;
             }
-        };
-        if !is_to_be_told {
-            return;
         }
-        let happening = match news.user_id {
-            None => Happening::Vacated(None),
-            Some(user_id) => Happening::MemberRemoved {
-                user_id,
-                held: None,
-            },
-        };
-        self.tell(&news.channel, &news.app_id, &happening);
     }
 
     /// Has one node of the cluster tell a cache miss, now and then.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use redis::Pipeline;
 
-use super::{Done, Driver, Node, Topic};
+use super::{Change, Done, Driver, Node, Topic};
 use crate::{
     cluster::{
         calls::{self, Caller},
@@ -22,12 +22,26 @@ const REGISTRATIONS_MAX: usize = 64;
 const TOPICS_MAX: usize = 1_000;
 
 impl<N: Node> Driver<N> {
-    pub(super) fn change_topic(&mut self, channel: ChannelKey, listens: bool) {
+    pub(super) fn listen(&mut self, channel: ChannelKey) {
+        self.lingering.remove(&channel);
+        self.change_topic(channel, Change::Listen);
+    }
+
+    pub(super) fn stop_listening(&mut self, channel: ChannelKey) {
+        let has_news = self.open.has(&self.name, &channel);
+        let Some(names) = self.names.get(&channel).cloned().filter(|_| has_news) else {
+            return self.change_topic(channel, Change::Stop);
+        };
+        self.lingering.insert(channel.clone(), names);
+        self.change_topic(channel, Change::StopWithNews);
+    }
+
+    fn change_topic(&mut self, channel: ChannelKey, change: Change) {
         if let Some(names) = self.names.get(&channel).cloned() {
             self.topics.push_back(Topic {
                 channel,
                 names,
-                listens,
+                change,
             });
         }
     }
@@ -60,6 +74,7 @@ impl<N: Node> Driver<N> {
         let caller = Caller {
             node: &self.name,
             origin: self.core.origin(),
+            heartbeat: self.settings.heartbeat,
         };
         for call in &calls {
             calls::add(&self.scripts, &mut pipe, &names.keys, caller, call);
@@ -73,19 +88,19 @@ impl<N: Node> Driver<N> {
 
     /// One batch of changes after the other: who begins to listen again must not be taken for one who stops.
     pub(super) fn change_topics(&mut self) {
-        if self.is_changing_topics || self.topics.is_empty() {
+        if !self.changing.is_empty() {
             return;
         }
         let Some(mut connection) = self.connection.clone() else {
             return;
         };
-        let Some(listens) = self.topics.front().map(|topic| topic.listens) else {
+        let Some(change) = self.topics.front().map(|topic| topic.change) else {
             return;
         };
-        let alike = self.topics.iter().take_while(|t| t.listens == listens);
+        let alike = self.topics.iter().take_while(|t| t.change == change);
         let count = alike.take(TOPICS_MAX).count();
         let changes: Vec<Topic> = self.topics.drain(..count).collect();
-        self.is_changing_topics = true;
+        self.changing = changes.clone();
         let (keys, name) = (self.keys.clone(), self.name.clone());
         self.begin(async move {
             let topics: Vec<nodes::Topic<'_>> = changes
@@ -96,12 +111,18 @@ impl<N: Node> Driver<N> {
                     topic: &change.names.keys.topic,
                 })
                 .collect();
-            let changed = match listens {
-                true => nodes::listen(&mut connection, &keys, &name, &topics).await,
-                false => nodes::stop_listening(&mut connection, &keys, &name, &topics).await,
+            let connection = &mut connection;
+            let changed = match change {
+                Change::Listen => nodes::listen(connection, &keys, &name, &topics).await,
+                Change::NewsTold => nodes::leave_channels(connection, &keys, &name, &topics).await,
+                Change::Stop | Change::StopWithNews => {
+                    let has_news = change == Change::StopWithNews;
+                    nodes::stop_listening(connection, &keys, &name, &topics, has_news).await
+                }
             };
-            let listening = changes.into_iter().filter(|change| change.listens);
-            let listening = listening.map(|change| change.channel).collect();
+            let listening = changes.into_iter();
+            let listening = listening.filter(|topic| topic.change == Change::Listen);
+            let listening = listening.map(|topic| topic.channel).collect();
             Done::Topics(changed.map(|()| listening))
         });
     }

@@ -10,8 +10,9 @@ if total <= 0 or tonumber(redis.call('HGET', state, 'told of') or 0) == total th
     return {false, 0}
 end
 local now = tonumber(redis.call('TIME')[1])
+local known = redis.call('HMGET', state, 'told', 'doubt')
 -- of either sign: the clock may have been set back
-if math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) < 5 then
+if math.abs(now - tonumber(known[1] or 0)) < 5 or (known[2] or '0') ~= '0' then
     return {false, total}
 end
 redis.call('HSET', state, 'told', now, 'told of', total)

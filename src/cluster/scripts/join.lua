@@ -3,10 +3,11 @@
 --
 -- KEYS  state, connections of members, members, cached, held
 -- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
---       what to name (0 nothing, 1 the cached event, 2 all members too), whether news of who left may be held (1 or 0)
+--       what to name (0 nothing, 1 the cached event, 2 all members too), name of the news or '' if nobody wants to know,
+--       milliseconds for which news are remembered, whether news of who left are held (1 or 0)
 -- Answers {'full'} or {'ok', sequence, subscriptions, is new member, was told (0 no, 1 yes, 2 later), cancelled news of the channel,
 -- cancelled news of the member, cached or false, milliseconds it is kept, members,
--- events so far}
+-- events so far, which life of the channel this is, milliseconds for which members may be listed who are gone (0: none; register.lua)}
 local state, connections, members, cached, held = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local node, topic, publish, user, member = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
@@ -20,7 +21,8 @@ end
 local time = redis.call('TIME')
 -- A channel begins to count at the time in microseconds: whatever it counted to before it was empty, that is more.
 if redis.call('EXISTS', state) == 0 then
-    redis.call('HSET', state, 'sequence', time[1] .. string.format('%06d', time[2]))
+    local begin = time[1] .. string.format('%06d', time[2])
+    redis.call('HSET', state, 'sequence', begin, 'life', begin)
 end
 local total = redis.call('HINCRBY', state, 'total', 1)
 redis.call('HINCRBY', state, 'of|' .. node, 1)
@@ -37,7 +39,8 @@ if user ~= '' then
     redis.call('HSET', members, user, member)
     if redis.call('HINCRBY', connections, node .. '|' .. user, 1) == 1
         and redis.call('HINCRBY', connections, '|' .. user, 1) == 1 then
-        is_new = 1
+        -- Who is in doubt was told of before Redis lost everything; nodes that took him for gone hear that he isn't (register.lua).
+        is_new = 1 - redis.call('HEXISTS', connections, '?|' .. user)
         tell('+', member)
     elseif is_other then
         tell('=', member)
@@ -45,26 +48,44 @@ if user ~= '' then
 end
 
 -- The joiner is told the number too, so what it has missed ends here.
-local joined = redis.call('HGET', state, 'sequence')
+local known = redis.call('HMGET', state, 'sequence', 'events', 'life', 'doubt')
+local joined = known[1]
+local doubt = tonumber(known[4] or 0)
+if doubt > 0 then
+    doubt = math.max(doubt - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000), 1)
+end
 local told = 0
 if ARGV[7] == '1' then
     local now = tonumber(time[1])
     told = 2
-    -- large channels are told now and then
-    if total <= 100 or math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) >= 5 then
+    -- large channels are told now and then; while it is in doubt who is there, nobody is
+    if doubt == 0 and (total <= 100 or math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) >= 5) then
         told = 1
         redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)
     end
 end
 
-local cancels_channel, cancels_member = 0, 0
-if ARGV[9] == '1' then
+-- What happened is written down until the node has told it, unless it is a return.
+local cancels_channel, cancels_member, name = 0, 0, ARGV[9]
+if name ~= '' then
+    local news = {}
     if total == 1 then
-        cancels_channel = redis.call('HDEL', held, '.')
+        cancels_channel = ARGV[11] == '1' and redis.call('HDEL', held, '.') or 0
+        if cancels_channel == 0 then
+            news = {'+' .. name .. '/*', node}
+        end
     end
     if is_new == 1 then
-        cancels_member = redis.call('HDEL', held, '-' .. user)
+        cancels_member = ARGV[11] == '1' and redis.call('HDEL', held, '-' .. user) or 0
+        if cancels_member == 0 then
+            news[#news + 1] = '+' .. name .. '/+' .. user
+            news[#news + 1] = node
+        end
+    end
+    if #news > 0 then
+        redis.call('HSET', held, unpack(news))
+        redis.call('PEXPIRE', held, ARGV[10])
     end
 end
 
@@ -78,5 +99,5 @@ if ARGV[8] == '2' then
 end
 return {
     'ok', joined, total, is_new, told, cancels_channel, cancels_member, kept, kept_ms, list,
-    redis.call('HGET', state, 'events') or '0'
+    known[2] or '0', known[3] or '0', doubt
 }

@@ -98,6 +98,16 @@ impl Load {
         }
     }
 
+    /// What each watcher was told of each.
+    pub fn changes_of_watchers(&self) -> Vec<String> {
+        let told = |watcher: &Watcher| {
+            let users = (0..self.watchers.len()).map(|number| format!("watcher-{number}"));
+            let changes = users.map(|user| watcher.ledger().changes(MEMBERS, &user));
+            changes.collect::<Vec<_>>().join(" ")
+        };
+        self.watchers.iter().map(told).collect()
+    }
+
     /// Checks that the watchers heard everything in the same order: so it is as long as Redis was there all the time.
     pub fn one_order(&self) {
         let watchers: Vec<&Watcher> = self.watchers.iter().collect();

@@ -16,6 +16,7 @@ async fn redis_is_killed_and_comes_back_empty() {
     let (a, b) = nodes.both();
     let ann = Watcher::on(b, &[wish(MEMBERS, "ann")]).await;
     let mut load = Load::start(&[a, b]).await;
+    let stayed = load.changes_of_watchers();
     nodes.redis.kill();
     let killed = Instant::now();
     let (a, b) = nodes.both();
@@ -51,6 +52,21 @@ async fn redis_is_killed_and_comes_back_empty() {
     }
     load.account(&[a, b], &published, &[around(killed)]).await;
     account("bob", &bob, &published, &Bound::of(a).await);
+    // of those who stayed nobody was told anything
+    assert_eq!(load.changes_of_watchers(), stayed);
+    for watcher in &load.watchers {
+        assert_eq!(watcher.ledger().changes(MEMBERS, "ann"), "-");
+        assert_eq!(watcher.ledger().changes(MEMBERS, "bob"), "+");
+    }
+    assert_eq!(bob.ledger().changes(MEMBERS, "ann"), "-");
+    for user in ["watcher-0", "watcher-1"] {
+        assert_eq!(bob.ledger().changes(MEMBERS, user), "");
+    }
+    let (a, b) = nodes.both();
+    assert_eq!(
+        [a.metric("renamed").await, b.metric("renamed").await],
+        [0, 0]
+    );
     drop((load, bob));
     no_leftovers(&nodes.redis).await;
 }
