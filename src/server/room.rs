@@ -64,7 +64,7 @@ impl Room {
             return;
         };
         tracing::warn!(
-            "turned away {count} connections: {} are open, and the limit on open files has room for no more. Raise it: LimitNOFILE= in systemd, minfds in supervisord, --ulimit nofile= in Docker, `ulimit -n`",
+            "turned connections away ({count}): {} are open, and the limit on open files has room for no more. Raise it: LimitNOFILE= in systemd, minfds in supervisord, --ulimit nofile= in Docker, `ulimit -n`",
             self.connections_max
         );
     }

@@ -65,7 +65,7 @@ async fn at_the_limit_newcomers_are_refused_and_those_inside_are_served() {
         assert!(silent.len() < 200, "there is always room");
         silent.push(stream);
     }
-    let line = process.wait_for("turned away");
+    let line = process.wait_for("turned connections away");
     assert!(
         line.contains("LimitNOFILE=") && line.contains("ulimit -n"),
         "{line}"
