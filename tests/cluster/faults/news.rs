@@ -120,14 +120,11 @@ async fn what_happened_is_told_once_though_the_answer_is_lost() {
         let channel = format!("presence-{round}");
         let data = json!({"user_id": "ann"}).to_string();
         let mut client = Client::connect(&node).await;
-        proxy.swallow(true);
+        proxy.delay(SLOW);
         client.ask(&channel, Some(&data)).await;
-        until("Redis knows", async || {
-            news(&redis, &channel).await.len() == 2
-        })
-        .await;
-        proxy.swallow(false);
+        until("Redis knows", async || is_there(&redis, &channel).await).await;
         proxy.cut();
+        proxy.delay(Duration::ZERO);
         client.next().await;
         let events = [
             format!("channel_occupied {channel}"),
@@ -138,14 +135,11 @@ async fn what_happened_is_told_once_though_the_answer_is_lost() {
         node.is_connected().await;
     }
     for (channel, client) in clients {
-        proxy.swallow(true);
+        proxy.delay(SLOW);
         drop(client);
-        until("Redis knows", async || {
-            news(&redis, &channel).await.len() == 2
-        })
-        .await;
-        proxy.swallow(false);
+        until("Redis knows", async || !is_there(&redis, &channel).await).await;
         proxy.cut();
+        proxy.delay(Duration::ZERO);
         let events = [
             format!("channel_vacated {channel}"),
             format!("member_removed {channel} ann"),
