@@ -333,7 +333,6 @@ impl Hub {
                     link.close(CloseReason::PongTimeout);
                 }
                 Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
-                Due::MessageTimeout if has_stood_still => {}
                 Due::MessageTimeout => {
                     tracing::debug!(socket_id = %link.socket_id(), "closing a socket whose message doesn't become whole (socket.message_timeout_s)");
                     link.close(CloseReason::MessageTimeout);

@@ -21,12 +21,12 @@ pub async fn trigger(node: web::Data<Node>, signed: Signed) -> Result<HttpRespon
     let message = parse(signed.text()?, &signed.query, &signed.app.limits)?;
     signed.take_events(&node, 1)?;
     let taken = publish(&node, &signed.app, &channel, &message).await;
-    let taken = taken.map_err(|_| ApiError::Congested {
+    let congested = || ApiError::Congested {
         published: 0,
         of: 1,
-    })?;
-    if let Some(taken) = taken {
-        taken.await;
+    };
+    if let Some(taken) = taken.map_err(|_| congested())? {
+        taken.await.map_err(|_| congested())?;
     }
     Ok(HttpResponse::Accepted()
         .insert_header((CONTENT_TYPE, JSON))

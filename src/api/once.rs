@@ -72,21 +72,22 @@ async fn publish_all<E>(
     publish: impl AsyncFn(&E) -> Result<Option<Taken>, Congested>,
     note_published: impl Fn(),
 ) -> Result<(), ApiError> {
+    let of = events.len();
     let mut on_their_way = Vec::new();
     let mut outcome = Ok(());
     for (published, event) in events.iter().enumerate().skip(first) {
         match publish(event).await {
-            Ok(taken) => on_their_way.extend(taken),
+            Ok(taken) => on_their_way.extend(taken.map(|taken| (published, taken))),
             Err(Congested) => {
-                let of = events.len();
                 outcome = Err(ApiError::Congested { published, of });
                 break;
             }
         }
         note_published();
     }
-    for taken in on_their_way {
-        taken.await;
+    for (published, taken) in on_their_way {
+        let taken = taken.await;
+        taken.map_err(|_| ApiError::Congested { published, of })?;
     }
     outcome
 }

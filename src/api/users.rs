@@ -28,10 +28,17 @@ pub async fn list(node: web::Data<Node>, signed: Signed) -> Result<HttpResponse,
 
 /// `POST …/users/{user_id}/terminate_connections`: closes what is signed in as the user (H-6, H-33). Who isn't there needs
 /// no closing: the answer is the same.
-pub async fn terminate_connections(node: web::Data<Node>, signed: Signed) -> HttpResponse {
+pub async fn terminate_connections(
+    node: web::Data<Node>,
+    signed: Signed,
+) -> Result<HttpResponse, ApiError> {
     let user_id = signed.path_part("user_id");
-    node.terminate_user(&signed.app, &user_id).await;
-    json(EMPTY)
+    let terminated = node.terminate_user(&signed.app, &user_id).await;
+    terminated.map_err(|_| ApiError::Congested {
+        published: 0,
+        of: 1,
+    })?;
+    Ok(json(EMPTY))
 }
 
 fn answer(ids: &[Arc<str>]) -> String {

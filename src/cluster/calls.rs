@@ -8,7 +8,7 @@ use super::{
     keys::ChannelKeys,
     rules::Rules,
     scripts::{At, Holding, Joining, Lost, Member, News, Present, Publication, Scripts},
-    terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, member_text},
+    terms::{Answer, Body, Call, Event, Joined, Left, Published, Registered, Verdict, member_text},
     wire,
 };
 use crate::protocol::presence::Member as ChannelMember;
@@ -175,6 +175,17 @@ pub fn answers(calls: &[Call], values: Vec<RedisResult<Value>>) -> RedisResult<V
     }
     let pairs = calls.iter().zip(values);
     pairs.map(|(call, value)| answer(call, &value?)).collect()
+}
+
+/// What became of each call, if some were answered with an error.
+pub fn verdicts(values: &[RedisResult<Value>]) -> Vec<Verdict> {
+    let verdict = |value: &RedisResult<Value>| match value {
+        Ok(_) => Verdict::Taken,
+        // Redis says so before it lets a script write anything, or at its first write.
+        Err(error) if error.code().is_some() => Verdict::Refused,
+        Err(_) => Verdict::Unknown,
+    };
+    values.iter().map(verdict).collect()
 }
 
 /// The answer to one call.

@@ -13,7 +13,7 @@ use super::{
     rules::Rules,
     terms::{
         Answer, Ask, Call, Happening, Joined, Kept, Left, Lost, Message, Open, Output, Present,
-        Published, Registered, Telling, View, Wanted, What, parse_member,
+        Published, Registered, Telling, Verdict, View, Wanted, What, parse_member,
     },
 };
 use crate::{
@@ -51,6 +51,10 @@ pub(super) struct Pending {
     pub(super) number: u64,
     /// it has waited while Redis was away
     pub(super) is_late: bool,
+    /// Redis may have taken it before: only by the same number would others know
+    pub(super) may_be_known: bool,
+    /// the subscribers here have got it
+    pub(super) is_told: bool,
 }
 
 /// What became of a member while Redis was away.
@@ -420,7 +424,10 @@ impl Channel {
         // Whatever Redis has of us there: who knows.
         self.lose_touch();
         let arriving = std::mem::take(&mut self.arriving);
-        let on_way = std::mem::take(&mut self.on_way);
+        let mut on_way = std::mem::take(&mut self.on_way);
+        for pending in &mut on_way {
+            pending.may_be_known = true;
+        }
         let waiting = std::mem::take(&mut self.waiting);
         let arriving = arriving.into_iter().map(|(_, pending)| pending);
         arriving.chain(on_way).chain(waiting).collect()
@@ -737,6 +744,37 @@ impl Channel {
         }
     }
 
+    /// Redis has taken some events of those on their way and refused others, which are returned to be sent again. Of all else nothing is
+    /// known.
+    pub(super) fn refused(
+        &mut self,
+        key: &ChannelKey,
+        verdicts: &[Verdict],
+        out: &mut Vec<Output>,
+    ) -> Vec<Pending> {
+        let (mut unknown, mut refused) = (Vec::new(), Vec::new());
+        let on_way = std::mem::take(&mut self.on_way);
+        for (pending, verdict) in on_way.into_iter().zip(verdicts) {
+            match (&pending.ask, verdict) {
+                (Ask::Publish { .. }, Verdict::Taken) => self.alone(key, pending, out),
+                (Ask::Publish { .. }, Verdict::Refused) if !pending.may_be_known => {
+                    refused.push(pending);
+                }
+                _ => unknown.push(pending),
+            }
+        }
+        self.on_way = unknown;
+        refused
+    }
+
+    /// Gives a number that others haven't heard yet to an event. If it was told here by the old one, it isn't told again.
+    pub(super) fn renumber(&mut self, pending: &mut Pending, number: u64) {
+        if pending.is_told {
+            self.own_seen = self.own_seen.max(number);
+        }
+        pending.number = number;
+    }
+
     /// Redis has lost the channel: it is to be told who was there.
     pub(super) fn lost_by_redis(&mut self) {
         self.is_registering = false;
@@ -802,6 +840,8 @@ impl Channel {
                         ask: join,
                         number: 0,
                         is_late: false,
+                        may_be_known: false,
+                        is_told: false,
                     },
                     self.sequence,
                     out,

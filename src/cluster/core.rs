@@ -12,7 +12,7 @@ use std::{
 
 use super::{
     channel::{Channel, Pending, Phase},
-    terms::{Answer, Ask, Event, Message, Output, View},
+    terms::{Answer, Ask, Event, Message, Output, Verdict, View},
 };
 use crate::hub::inbox::ChannelKey;
 
@@ -28,6 +28,8 @@ pub enum Input {
     Subscribed(ChannelKey),
     /// the answers to the last [`Output::Call`] for the channel, in order
     Answers(ChannelKey, Vec<Answer>),
+    /// instead of answers: Redis has refused some calls, and is taken for away next
+    Refused(ChannelKey, Vec<Verdict>),
     /// a message of the channel's topic
     Message(ChannelKey, Message),
     /// Redis is there: from now on, or again, perhaps for a node that was taken for dead and has another name now. What was
@@ -43,6 +45,7 @@ struct Late {
     channel: ChannelKey,
     number: u64,
     event: Arc<Event>,
+    may_be_known: bool,
 }
 
 /// See the module's documentation.
@@ -145,6 +148,12 @@ impl Core {
                 }
             }
             Input::Answers(key, answers) => self.answers(&key, answers, out),
+            Input::Refused(key, verdicts) => {
+                if let Some(channel) = self.channels.get_mut(&key) {
+                    let again = channel.refused(&key, &verdicts, out);
+                    self.ask_again(&key, again);
+                }
+            }
             Input::Message(key, message) => self.message(&key, message, out),
             Input::Up => self.up(out),
             Input::Down => self.down(out),
@@ -190,6 +199,8 @@ impl Core {
             ask,
             number,
             is_late: false,
+            may_be_known: false,
+            is_told: false,
         }
     }
 
@@ -293,17 +304,17 @@ impl Core {
             return;
         };
         let waiting = std::mem::take(&mut channel.waiting);
-        // what has waited while Redis was away may have been heard by its number
-        let (late, fresh): (VecDeque<Pending>, VecDeque<Pending>) =
-            waiting.into_iter().partition(|pending| pending.is_late);
-        let renumbered = again.into_iter().chain(fresh).map(|mut pending| {
+        let (known, unknown): (VecDeque<Pending>, VecDeque<Pending>) = waiting
+            .into_iter()
+            .partition(|pending| pending.may_be_known);
+        channel.waiting = known;
+        for mut pending in again.into_iter().chain(unknown) {
             if let Ask::Publish { .. } = pending.ask {
                 self.number += 1;
-                pending.number = self.number;
+                channel.renumber(&mut pending, self.number);
             }
-            pending
-        });
-        channel.waiting = late.into_iter().chain(renumbered).collect();
+            channel.waiting.push_back(pending);
+        }
     }
 
     fn message(&mut self, key: &ChannelKey, message: Message, out: &mut Vec<Output>) {
@@ -346,6 +357,7 @@ impl Core {
                 channel: key.clone(),
                 number: pending.number,
                 event: event.clone(),
+                may_be_known: pending.may_be_known,
             };
             channel.alone(key, pending, out);
             channel.late += 1;
@@ -385,6 +397,8 @@ impl Core {
                 },
                 number: late.number,
                 is_late: true,
+                may_be_known: late.may_be_known,
+                is_told: true,
             });
         }
         let mut keys: Vec<ChannelKey> = self.channels.keys().cloned().collect();

@@ -464,9 +464,15 @@ impl<N: Node> Driver<N> {
                 if is_registration(&calls) {
                     self.registered();
                 }
+                let verdicts = calls::verdicts(&values);
                 match calls::answers(&calls, values) {
                     Ok(answers) => self.input(Input::Answers(channel, answers)),
-                    Err(error) => self.lost(&error.to_string()),
+                    Err(error) => {
+                        // of what was taken, all that came
+                        self.take_last_pushes();
+                        self.input(Input::Refused(channel, verdicts));
+                        self.lost(&error.to_string());
+                    }
                 }
             }
             Done::Beat(Ok(beat)) => self.take_beat(beat),

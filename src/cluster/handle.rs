@@ -111,10 +111,10 @@ pub(super) struct Watching {
     pub(super) channels: Vec<ChannelKey>,
 }
 
-/// Completes when Redis has taken an event, or when the node goes on without Redis.
+/// Completes when Redis has taken an event, or when the node goes on without Redis. Fails if the node is stopping: then nobody knows.
 pub struct Taken(oneshot::Receiver<()>);
 
-/// Too many events are on their way to Redis, or a worker's inbox is full.
+/// Too many events are on their way to Redis, or a worker's inbox is full, or the node is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Congested;
 
@@ -285,11 +285,10 @@ impl Cluster {
     }
 
     /// Closes every connection of the cluster that is signed in as this user (U-30); completes when Redis knows.
-    pub async fn terminate_user(&self, app: &App, user_id: &str) {
+    pub async fn terminate_user(&self, app: &App, user_id: &str) -> Result<(), Congested> {
         let (sender, taken) = oneshot::channel();
-        let Ok(room) = self.room.clone().acquire_owned().await else {
-            return;
-        };
+        let room = self.room.clone().acquire_owned().await;
+        let room = room.map_err(|_| Congested)?;
         let channel = ChannelKey {
             app: app.index,
             name: ChannelName::server_to_user(user_id),
@@ -303,7 +302,7 @@ impl Cluster {
             _room: room,
         };
         self.ask(app, channel, ask, Some(waiter));
-        Taken(taken).await;
+        Taken(taken).await
     }
 
     /// Who is on these channels, in their order, from one round trip.
@@ -432,10 +431,10 @@ impl Drop for Place {
 }
 
 impl Future for Taken {
-    type Output = ();
+    type Output = Result<(), Congested>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // an error: the node is stopping
-        Pin::new(&mut self.0).poll(cx).map(|_| ())
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let taken = Pin::new(&mut self.0).poll(cx);
+        taken.map(|taken| taken.map_err(|_| Congested))
     }
 }

@@ -15,7 +15,8 @@ use super::{
     model::{Holding, Redis, Told},
     rules::Rules,
     terms::{
-        Answer, Ask, Body, Call, Event, Happening, Message, Output, Ticket, What, parse_member,
+        Answer, Ask, Body, Call, Event, Happening, Message, Output, Ticket, Verdict, What,
+        parse_member,
     },
 };
 use crate::{
@@ -147,6 +148,8 @@ struct World {
     unsettled: Vec<(usize, ChannelKey)>,
     /// Redis was emptied, which these nodes haven't noticed
     unaware: BTreeSet<usize>,
+    /// so many events are refused from now on
+    refused: usize,
     /// who doesn't leave, by channel: nobody is ever told that he does
     staying: HashSet<(ChannelKey, Arc<str>)>,
 }
@@ -231,6 +234,7 @@ impl World {
             lists: HashMap::new(),
             unsettled: Vec::new(),
             unaware: BTreeSet::new(),
+            refused: 0,
             staying: HashSet::new(),
         }
     }
@@ -247,7 +251,16 @@ impl World {
         };
         self.nodes[at].answered = stamp;
         match reply {
-            Reply::Input(input) => self.input(at, input),
+            Reply::Input(input) => {
+                let is_refusal = matches!(input, Input::Refused(..));
+                if is_refusal {
+                    self.hear_the_last(at);
+                }
+                self.input(at, input);
+                if is_refusal {
+                    self.cut(at);
+                }
+            }
             Reply::Claimed(news, claim) => {
                 self.nodes[at].claiming.retain(|other| *other != news);
                 match claim {
@@ -331,7 +344,7 @@ impl World {
                 });
                 if let Some(user) = &socket.user {
                     let seen = socket.seen.as_ref().expect("just set");
-                    assert!(seen.members.contains(user), "a member sees itself");
+                    assert!(seen.members.contains(user), "{user} sees itself");
                 }
                 if socket.is_gone {
                     self.late.push_back((at, ticket.0));
@@ -478,7 +491,17 @@ impl World {
             Request::Call(key, calls) => {
                 let name = self.nodes[at].name.clone().expect("a name while up");
                 let mut answers = Vec::new();
+                let mut verdicts = Vec::new();
+                let refuses = self.faults == Faults::All && self.random.random_bool(0.05);
                 for call in &calls {
+                    let is_refused = matches!(call, Call::Publish { .. })
+                        && (self.refused > 0 || (refuses && self.random.random_bool(0.5)));
+                    if is_refused {
+                        self.refused = self.refused.saturating_sub(1);
+                        verdicts.push(Verdict::Refused);
+                        continue;
+                    }
+                    verdicts.push(Verdict::Taken);
                     let origin = self.nodes[at].core.origin().into();
                     let (answer, told) = self.redis.call(&key, &name, &origin, call);
                     answers.push(answer);
@@ -489,7 +512,10 @@ impl World {
                     self.spread(&key, &from, told);
                 }
                 let stamp = self.sent();
-                let answers = Reply::Input(Input::Answers(key, answers));
+                let answers = Reply::Input(match verdicts.contains(&Verdict::Refused) {
+                    true => Input::Refused(key, verdicts),
+                    false => Input::Answers(key, answers),
+                });
                 self.nodes[at].answers.push_back((stamp, answers));
             }
             Request::Claim(news) => {
@@ -770,7 +796,12 @@ impl World {
     }
 
     fn publish(&mut self, at: usize) {
-        let channel = key(self.random.random_range(0..CHANNELS));
+        let number = self.random.random_range(0..CHANNELS);
+        self.publish_to(at, number);
+    }
+
+    fn publish_to(&mut self, at: usize, number: usize) {
+        let channel = key(number);
         let number = self.published.entry((at, channel.clone())).or_default();
         *number += 1;
         let event = event(at, *number);
@@ -800,6 +831,9 @@ impl World {
             self.sweep();
             let mut is_quiet = self.dead.is_empty();
             for at in 0..self.nodes.len() {
+                if self.nodes[at].is_alive && !self.nodes[at].core.is_up() {
+                    self.input(at, Input::Up);
+                }
                 if self.nodes[at].is_alive {
                     self.claim(at);
                 }
@@ -982,6 +1016,48 @@ fn lose_everything(seed: u64) {
 fn who_stays_is_not_told_to_leave_when_redis_loses_everything() {
     for seed in 0..1_500 {
         lose_everything(seed);
+    }
+}
+
+/// Others of its batch are known by higher numbers when it is sent again.
+#[test]
+fn an_event_that_redis_refused_is_heard_once_by_everybody() {
+    for is_empty in [false, true] {
+        let mut world = World::new(0, 2, Faults::All);
+        for at in [0, 1] {
+            world.connect(at);
+            world.join_channel(at, 0);
+        }
+        world.calm_down();
+        let publish = |world: &mut World, count: u64| {
+            for _ in 0..count {
+                world.publish_to(0, 0);
+            }
+        };
+        // the first goes out alone, the others together
+        publish(&mut world, 4);
+        world.redis_works(0);
+        if is_empty {
+            world.redis.forget();
+        } else {
+            world.refused = 1;
+        }
+        world.take_answer(0);
+        publish(&mut world, 1);
+        for _ in 0..3 {
+            world.redis_works(0);
+            world.take_answer(0);
+        }
+        world.refused = 0;
+        world.settle();
+        for node in &world.nodes {
+            for socket in node.sockets.values() {
+                let seen = socket.seen.as_ref().expect("answered");
+                let mut heard = seen.events[&0].clone();
+                heard.sort_unstable();
+                assert_eq!(heard, [1, 2, 3, 4, 5]);
+            }
+        }
     }
 }
 

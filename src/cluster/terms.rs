@@ -155,6 +155,15 @@ pub enum Answer {
     Lost,
 }
 
+/// What became of a call of a batch that Redis hasn't taken as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Taken,
+    /// it did nothing
+    Refused,
+    Unknown,
+}
+
 /// Whether the new number of subscriptions was told to everybody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Telling {

@@ -321,6 +321,21 @@ impl<T: Transport + ?Sized> Link<T> {
         self.vitals.set(vitals);
     }
 
+    /// The same, while somebody else takes time over it. Returns by when it would have been.
+    pub fn suspend_authorization(&self) -> Option<u32> {
+        let mut vitals = self.vitals.get();
+        let by_s = vitals.authorize_by_s.take();
+        self.vitals.set(vitals);
+        by_s
+    }
+
+    /// The connection must show who it is by then after all, as [`Link::suspend_authorization`] said.
+    pub fn resume_authorization(&self, by_s: u32) {
+        let mut vitals = self.vitals.get();
+        vitals.authorize_by_s = Some(by_s);
+        self.vitals.set(vitals);
+    }
+
     /// What a look at the clock asks for.
     pub fn due(&self, now_s: u32, limits: &super::ticker::Limits) -> Due {
         let mut vitals = self.vitals.get();

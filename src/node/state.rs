@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Cached, Node, Occupancy, key};
-use crate::{apps::App, protocol::channel::ChannelName};
+use crate::{apps::App, cluster::Congested, protocol::channel::ChannelName};
 
 impl Node {
     /// Who is on these channels, in their order.
@@ -56,10 +56,13 @@ impl Node {
     }
 
     /// Closes every connection that is signed in as this user (U-30). Nobody being there is no failure.
-    pub async fn terminate_user(&self, app: &App, user_id: &str) {
+    pub async fn terminate_user(&self, app: &App, user_id: &str) -> Result<(), Congested> {
         match &self.cluster {
             Some(cluster) => cluster.terminate_user(app, user_id).await,
-            None => self.directory.terminate_user(app.index, user_id),
+            None => {
+                self.directory.terminate_user(app.index, user_id);
+                Ok(())
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Awaited {
     is_watch_awaited: bool,
     /// the message that waits until there is nothing else
     deferred: Option<String>,
+    /// by when the connection must show who it is, if what it has signed is refused (C-36)
+    authorize_by_s: Option<u32>,
 }
 
 impl Awaited {
@@ -55,6 +57,12 @@ impl Awaited {
             | ClientMessage::ClientEvent(_)
             | ClientMessage::Signin(_) => true,
         }
+    }
+
+    /// Whether something is awaited by which the connection shows who it is.
+    fn has_signed(&self) -> bool {
+        let mut joins = self.joins.iter();
+        self.signin.is_some() || joins.any(|channel| channel.kind().needs_auth())
     }
 
     /// Takes a channel out; `false` if no subscription to it is awaited.
@@ -86,6 +94,21 @@ impl Session {
 
     pub(super) fn await_join(&mut self, channel: ChannelName) {
         self.awaited().joins.push(channel);
+    }
+
+    /// It has shown who it is, unless that is refused; how long the cluster takes isn't its fault.
+    pub(super) fn suspend_authorization(&mut self) {
+        if let Some(by_s) = self.link.suspend_authorization() {
+            self.awaited().authorize_by_s = Some(by_s);
+        }
+    }
+
+    /// It has shown who it is.
+    pub(super) fn authorized(&mut self) {
+        self.link.require_authorization(None);
+        if let Some(awaited) = &mut self.awaited {
+            awaited.authorize_by_s = None;
+        }
     }
 
     pub(super) fn await_look(&mut self) {
@@ -165,6 +188,12 @@ fn refused(session: &mut Session, channel: &ChannelName, error: &SubscribeError)
     } else if awaited.signin.take().is_some() {
         // No limit holds for users' channels.
         session.answer(Err(ClientError::Congested));
+    }
+    if let Some(awaited) = &mut session.awaited
+        && !awaited.has_signed()
+        && let Some(by_s) = awaited.authorize_by_s.take()
+    {
+        session.link.resume_authorization(by_s);
     }
 }
 

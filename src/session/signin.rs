@@ -46,7 +46,7 @@ pub fn signin(session: &mut Session, request: &SigninRequest<'_>) -> Result<(), 
 
 /// What follows the success, which has been sent. `watching`: what the user watched before.
 pub fn signed_in(session: &mut Session, user: User, watching: Vec<ChannelKey>) {
-    session.link.require_authorization(None);
+    session.authorized();
     unwatch(session, watching);
     let watching = watch(session, &user);
     tracing::debug!(
@@ -91,8 +91,7 @@ fn ask_for_own_channel(session: &mut Session, user: User, success: Frame) {
     let key = own_channel(session, &user);
     let welcome = Welcome::Frame(success);
     cluster.join(&session.app, key, session.asker(), None, welcome);
-    // It has shown who it is; how long the cluster takes isn't its fault.
-    session.link.require_authorization(None);
+    session.suspend_authorization();
     session.await_signin(user);
 }
 

@@ -161,8 +161,7 @@ fn join(
         let welcome = Welcome::Subscribed;
         cluster.join(&session.app, key, session.asker(), member, welcome);
         if channel.kind().needs_auth() {
-            // It has shown who it is; how long the cluster takes isn't its fault.
-            session.link.require_authorization(None);
+            session.suspend_authorization();
         }
         session.await_join(channel);
         return Ok(());
@@ -199,7 +198,7 @@ pub fn joined(session: &mut Session, place: Place) {
 fn subscribed(session: &mut Session, channel: ChannelName, user_id: Option<Arc<str>>) {
     session.link.metrics().subscribed.add(1);
     if channel.kind().needs_auth() {
-        session.link.require_authorization(None);
+        session.authorized();
     }
     tracing::debug!(
         app = session.app.id,

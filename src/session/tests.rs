@@ -546,6 +546,34 @@ fn c36_a_signed_subscription_on_its_way_is_in_time() {
 }
 
 #[test]
+fn c36_a_signed_subscription_that_is_refused_is_none() {
+    let over = SubscribeError::MembersLimit;
+    for (is_other_signed, expected) in [
+        (true, crate::hub::ticker::Due::Nothing),
+        (false, crate::hub::ticker::Due::AuthorizationTimeout),
+    ] {
+        let mut scene = Scene::new("authorization_timeout_s = 5");
+        let mut peer = scene.connect(1);
+        let first = peer.subscribe_private("private-a");
+        let other = match is_other_signed {
+            true => peer.subscribe_private("private-b"),
+            false => subscribe("b"),
+        };
+        peer.say(&[&first, &other]);
+        let mut asked = scene.asked();
+        scene.obey(asked.remove(0).refused(over.clone()));
+        peer.run();
+        if is_other_signed {
+            // which may still be let in
+            assert_eq!(peer.link.due(10, &LIMITS), crate::hub::ticker::Due::Nothing);
+        }
+        scene.obey(asked.remove(0).granted(&["in"]));
+        peer.run();
+        assert_eq!(peer.link.due(10, &LIMITS), expected);
+    }
+}
+
+#[test]
 fn c37_a_user_is_left_exactly_once_whatever_the_signin_had_come_to() {
     for steps in 0..=4 {
         let mut scene = Scene::new("watchlist = true");
