@@ -106,6 +106,8 @@ pub(super) struct Channel {
     pub(super) is_to_register: bool,
     /// of the channel in Redis, while this node has somebody there; 0 = none is known
     life: u64,
+    /// Redis may have ended that life because of what this node has asked, though its answer never came
+    may_have_ended: bool,
     /// Redis has lost this life of the channel, and is to be told who was there
     is_lost: bool,
     /// members who came or went since Redis knew
@@ -266,6 +268,24 @@ impl Channel {
     pub(super) fn forget_life(&mut self) {
         self.life = 0;
         self.is_lost = false;
+        self.may_have_ended = false;
+    }
+
+    /// Redis is there again. A channel that it doesn't know has been lost, if this node has always had somebody there: while it had, the
+    /// channel could not end. If not, it may have ended as channels do, with the last one who left, and what was told of its end is
+    /// no mistake: what comes is a new life, of which everything is told. Only if Redis is known to have come back empty nothing of
+    /// that is left, and the channel is lost in any case.
+    pub(super) fn is_back(&mut self, was_emptied: bool) {
+        if std::mem::take(&mut self.may_have_ended) && !was_emptied {
+            self.forget_life();
+        }
+    }
+
+    /// Whether this node may have had nobody there as far as Redis knows, whatever it has taken of what is on its way.
+    fn may_end(&self) -> bool {
+        let leaves = self.on_way.iter();
+        let leaves = leaves.filter(|pending| matches!(pending.ask, Ask::Leave { .. }));
+        self.subscriptions() as usize + self.arriving.len() <= leaves.count()
     }
 
     /// It is time to know who is there: the channel is listed anew, if that is still in doubt.
@@ -419,6 +439,7 @@ impl Channel {
             self.tell_next(key, what, out);
         }
         self.phase = Phase::Apart;
+        self.may_have_ended |= self.may_end();
         self.is_registering = false;
         self.is_lost = false;
         // Whatever Redis has of us there: who knows.

@@ -33,8 +33,8 @@ pub enum Input {
     /// a message of the channel's topic
     Message(ChannelKey, Message),
     /// Redis is there: from now on, or again, perhaps for a node that was taken for dead and has another name now. What was
-    /// on its way is lost.
-    Up,
+    /// on its way is lost. `was_emptied`: Redis is known to have lost everything since it was there last.
+    Up { was_emptied: bool },
     /// Redis is away; whether calls on their way were carried out isn't known
     Down,
 }
@@ -155,7 +155,7 @@ impl Core {
                 }
             }
             Input::Message(key, message) => self.message(&key, message, out),
-            Input::Up => self.up(out),
+            Input::Up { was_emptied } => self.up(was_emptied, out),
             Input::Down => self.down(out),
         }
     }
@@ -377,11 +377,14 @@ impl Core {
     }
 
     /// Redis is there: registers what this node has, then lets out what waited.
-    fn up(&mut self, out: &mut Vec<Output>) {
+    fn up(&mut self, was_emptied: bool, out: &mut Vec<Output>) {
         if self.is_up {
             self.down(out);
         }
         self.is_up = true;
+        for channel in self.channels.values_mut() {
+            channel.is_back(was_emptied);
+        }
         self.backlog_bytes = 0;
         for late in std::mem::take(&mut self.backlog) {
             let (origin, told) = (&self.origin, self.number);

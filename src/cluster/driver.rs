@@ -202,6 +202,8 @@ pub struct Driver<N: Node> {
     unsettled: VecDeque<(Instant, ChannelKey)>,
     /// names what Redis remembers: see [`nodes::Beat`]
     life: Arc<str>,
+    /// that has changed since Redis was there last
+    was_emptied: bool,
     /// as Redis knows them
     noted: HashMap<Arc<str>, usize>,
     is_noting: bool,
@@ -261,6 +263,7 @@ impl<N: Node> Driver<N> {
             counts: VecDeque::new(),
             unsettled: VecDeque::new(),
             life: Arc::default(),
+            was_emptied: false,
             noted: HashMap::new(),
             is_noting: false,
             stopping: None,

@@ -266,9 +266,6 @@ pub async fn sweep(
         pipe.cmd("HDEL").arg(keys.connections_of(app_id)).arg(node);
     }
     all(connection, &mut pipe).await?;
-    let mut call = FORGET.key(keys.nodes());
-    call.key(keys.loads()).key(keys.life()).arg(node);
-    let _: i64 = invoke(connection, &call).await?;
     Ok(swept)
 }
 
@@ -282,10 +279,7 @@ pub async fn forget(connection: &mut Connection, keys: &Keys, node: &str) -> Red
         .key(keys.life())
         .key(keys.sweepers())
         .arg(node);
-    match connection {
-        Connection::One(connection) => call.invoke_async(connection).await,
-        Connection::Cluster(connection) => call.invoke_async(connection).await,
-    }
+    invoke(connection, &call).await
 }
 
 /// This node goes, and others are to tell its news: they find it dead with their next sign of life.

@@ -40,6 +40,7 @@ impl<N: Node> Driver<N> {
         }
         self.node.alive(beat.alive);
         if before != self.life && !before.is_empty() {
+            self.was_emptied = true;
             self.redis_was_emptied();
             if self.connection.is_none() {
                 return;
@@ -89,7 +90,8 @@ impl<N: Node> Driver<N> {
         self.is_up = true;
         self.node.link(true);
         self.expire_backlog();
-        self.input(Input::Up);
+        let was_emptied = mem::take(&mut self.was_emptied);
+        self.input(Input::Up { was_emptied });
         self.tell_watchers_again();
     }
 
