@@ -28,7 +28,7 @@ handshake_timeout_s = 2
 keep_alive_s = 5
 drain_s = 1
 [socket]
-write_timeout_s = 6
+write_timeout_s = 8
 close_timeout_s = 1
 [admin]
 port = 0
@@ -45,7 +45,7 @@ const APP: &str = "[[apps]]\nid = \"7\"\nkey = \"key7\"\nsecret = \"secret7\"\n"
 const SECOND_APP: &str = "[[apps]]\nid = \"8\"\nkey = \"key8\"\nsecret = \"secret8\"\n";
 
 /// A reader is stalled for longer than the server bears.
-pub const STALLED_PATIENCE: Duration = Duration::from_secs(8);
+pub const STALLED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the server gives a connection up, as its metrics say it and as we do.
 const EVICTIONS: [(&str, &str); 3] = [
