@@ -512,6 +512,50 @@ mod tests {
         local.run_until(drained).await;
     }
 
+    /// One that never gets further than a tick without standing still: who answers stays, who doesn't goes all the same.
+    #[test]
+    fn c20_standstills_without_end_keep_no_dead_peer() {
+        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let keep_alive = KeepAlive {
+            ping_interval_s: 30,
+            pong_timeout_s: 20,
+        };
+        let link = |number: u32| {
+            let (ours, theirs) = tokio::io::duplex(1);
+            let socket_id = SocketId::new(1, number);
+            let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
+            link.set_task(Waker::noop());
+            hub.add(link.clone());
+            (link, theirs)
+        };
+        let [dead, answering] = [1, 2].map(link);
+        let mut now = Instant::now();
+        for n in 1..=200 {
+            // each second tick, or each tick, comes late
+            let is_late = n > 100 || n % 2 == 0;
+            now += if is_late {
+                Duration::from_secs(6)
+            } else {
+                ticker::TICK
+            };
+            hub.sweep(now);
+            if answering.0.take_ping_due() {
+                answering.0.note_received(hub.now_s());
+            }
+            assert_eq!(answering.0.phase(), Phase::Open, "at {n}");
+            // after 30 s a ping, three more as it was forgotten so often, and the time for an answer to the last
+            let expected = if n < 30 + 6 + 20 {
+                Phase::Open
+            } else {
+                Phase::Closing
+            };
+            if n <= 56 {
+                assert_eq!(dead.0.phase(), expected, "at {n}");
+            }
+        }
+        assert_eq!(dead.0.phase(), Phase::Cut);
+    }
+
     /// A machine that sleeps, a process that is stopped: what was due in the meantime isn't, for anybody.
     #[test]
     fn c20_after_a_standstill_every_peer_gets_the_time_that_it_had_left_and_a_new_ping() {

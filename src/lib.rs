@@ -17,7 +17,7 @@
 //! | [`import`] | `resound import`: lays out as TOML what [`config`] read from a Laravel project or from soketi |
 //! | [`reload`] | settings read anew while serving: compared, put into force, told |
 //! | [`log`] | `tracing` to standard error, as text or JSON |
-//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), [`tls`](server::tls), [`systemd`](server::systemd) |
+//! | [`server`] | puts everything together: listeners, workers, signals, drain. The only file that knows actix-server. In files of their own: the file limit and who has room within it ([`limits`](server::limits), `room`), what a listener asks and how long it waits (`entrance`, `patience`), what it accepts and with which options (`raw`), what a connection goes through before HTTP (`accept`, `proxy_protocol`, `misdialed`), its byte stream (`wire`), HTTP and who leaves it for a socket (`http`), the admin listener's worker (`apart`), SIGHUP and the other signals (`reload`, `signals`), [`tls`](server::tls), [`systemd`](server::systemd) |
 //! | [`bind`] | opens listening sockets, and says in a sentence why one can't be opened |
 //! | [`admin`] | the operator's listener, a small server of its own: metrics, health, the live stream |
 //! | [`observe`] | what becomes known of what happens: one function for each thing, which counts it and tells the live stream |
@@ -28,8 +28,8 @@
 //! | [`rate`] | how often something may happen: windows and buckets, pure |
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
-//! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint |
-//! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket |
+//! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint; what an app may still do (`allowance`), what `info` asks (`info`), idempotency (`once`) |
+//! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket; `attendance` counts it as long as it lasts; `faults` breaks it in tests |
 //! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in; `awaited` is what a cluster hasn't answered yet |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
@@ -38,7 +38,7 @@
 //! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
 //! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
-//! | `fuzzing` | what the targets in `fuzz/` and the tests call: each parser, with what must hold for any bytes; not compiled into the server |
+//! | `fuzzing` | what the targets in `fuzz/` and the tests call: each parser, with what must hold for any bytes; those of parsers that only their module sees are beside them (`api/`, `config/`, `cluster/`, `server/proxy_protocol/`); not compiled into the server |
 //!
 //! # In `cluster/`
 //!

@@ -299,18 +299,17 @@ impl<T: Transport + ?Sized> Link<T> {
         }
     }
 
-    /// Something arrived from the peer: the only thing that proves it is alive (C-20).
+    /// Something arrived from the peer (C-20).
     pub fn note_received(&self, now_s: u32) {
         let mut vitals = self.vitals.get();
-        vitals.received_s = now_s;
-        vitals.pinged_s = None;
+        vitals.note_received(now_s);
         self.vitals.set(vitals);
     }
 
-    /// No answer is expected to the last ping: if the peer says nothing it is asked again.
+    /// The worker stood still: the answer to the last ping may wait to be read, or the ping never have arrived.
     pub fn forget_ping(&self) {
         let mut vitals = self.vitals.get();
-        vitals.pinged_s = None;
+        vitals.forget_ping();
         self.vitals.set(vitals);
     }
 

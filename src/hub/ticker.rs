@@ -15,6 +15,10 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// was paused, a machine that had no time for it.
 const STANDSTILL: Duration = Duration::from_secs(5);
 
+/// How often the ping of a peer that says nothing may be forgotten because of standstills. A worker that stands still again and
+/// again still reads in between: whoever lives has been heard by then, and whoever is dead must go some time.
+const PINGS_FORGOTTEN_MAX: u8 = 3;
+
 /// The hub's clock: it goes while the worker is at work. Time in which nothing could be read or written must not
 /// count against the peers, or all of them would be cut when the worker goes on.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +84,8 @@ pub struct Vitals {
     pub received_s: u32,
     /// when a ping went out that nothing has answered yet
     pub pinged_s: Option<u32>,
+    /// pings that were forgotten since something last arrived
+    pub pings_forgotten: u8,
     /// since when frames wait without one byte being taken
     pub stuck_since_s: Option<u32>,
     pub closing_since_s: Option<u32>,
@@ -113,11 +119,27 @@ impl Vitals {
             now_s,
             received_s: now_s,
             pinged_s: None,
+            pings_forgotten: 0,
             stuck_since_s: None,
             closing_since_s: None,
             is_slow: false,
             message_since_s: None,
             authorize_by_s: None,
+        }
+    }
+
+    /// Something arrived: the only thing that proves that the peer is alive (C-20).
+    pub fn note_received(&mut self, now_s: u32) {
+        self.received_s = now_s;
+        self.pinged_s = None;
+        self.pings_forgotten = 0;
+    }
+
+    /// The answer to the last ping is waited for anew, and the peer asked again: but not for ever.
+    pub fn forget_ping(&mut self) {
+        if self.pinged_s.is_some() && self.pings_forgotten < PINGS_FORGOTTEN_MAX {
+            self.pinged_s = None;
+            self.pings_forgotten += 1;
         }
     }
 

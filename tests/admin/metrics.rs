@@ -2,7 +2,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use tokio::{io::AsyncReadExt, net::TcpSocket};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpSocket,
+};
 
 use crate::{
     ADMIN, admin_get,
@@ -234,9 +237,7 @@ async fn stalled(server: &Server, channel: &str) -> tokio::net::TcpStream {
     // masked with zeros
     bytes.extend([0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0]);
     bytes.extend(text.bytes());
-    tokio::io::AsyncWriteExt::write_all(&mut stream, &bytes)
-        .await
-        .unwrap();
+    stream.write_all(&bytes).await.unwrap();
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains("subscription_succeeded") {
         assert!(stream.read_buf(&mut seen).await.unwrap() > 0);
@@ -258,6 +259,8 @@ async fn evictions_by_reason() {
     let full = r#"resound_evictions_total{app="3",reason="outbox_full"}"#;
     let write = r#"resound_evictions_total{app="3",reason="write_timeout"}"#;
     let pong = r#"resound_evictions_total{app="3",reason="pong_timeout"}"#;
+
+    let message = r#"resound_evictions_total{app="3",reason="message_timeout"}"#;
 
     let socket = "[socket]\noutbox_bytes_max = 16384\nclose_timeout_s = 1\n";
     let server = Server::with(&format!("{ADMIN}{socket}")).await;
@@ -295,7 +298,18 @@ async fn evictions_by_reason() {
         server.channels("").await.is_empty()
     })
     .await;
-    check(&server, &[(pong, 1.0)]).await;
+    check(&server, &[(pong, 1.0), (message, 0.0)]).await;
+    drop(reader);
+
+    let socket = "[socket]\nmessage_timeout_s = 1\nclose_timeout_s = 1\n";
+    let server = Server::with(&format!("{ADMIN}{socket}")).await;
+    let mut reader = stalled(&server, "room").await;
+    // the first of five bytes that are announced
+    let begun = [0x81, 0x85, 0, 0, 0, 0, b'{'];
+    reader.write_all(&begun).await.unwrap();
+    eventually("it is gone", || server.node.connections() == 0).await;
+    let closed = r#"resound_connections_closed_total{app="3",reason="message_timeout"}"#;
+    check(&server, &[(message, 1.0), (pong, 0.0), (closed, 1.0)]).await;
     drop(reader);
 }
 

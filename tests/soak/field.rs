@@ -28,6 +28,30 @@ pub enum Stream {
 /// So many are there.
 pub const STREAMS: usize = 8;
 
+/// What happens in each wave of full length.
+const EVERYTHING: [&str; 20] = [
+    "broken requests",
+    "closings",
+    "connections",
+    "drops",
+    "evictions for a full outbox",
+    "evictions for a missing pong",
+    "garbage frames",
+    "half-open connections",
+    "health checks",
+    "live events",
+    "messages heard, each once and in order",
+    "messages published",
+    "presences",
+    "reloads",
+    "requests",
+    "resets",
+    "sign-ins",
+    "silent clients",
+    "slow senders",
+    "stalled readers",
+];
+
 pub struct Field {
     pub address: SocketAddr,
     pub at: Address,
@@ -95,6 +119,14 @@ impl Field {
     pub fn faults(&self) -> Vec<String> {
         let faults = self.faults.lock().expect("nobody panics with it");
         faults.iter().take(30).cloned().collect()
+    }
+
+    /// A wave that leaves something out shows nothing about it.
+    pub fn assert_everything_was_done(&self) {
+        let done = self.done.lock().expect("nobody panics with it");
+        for what in EVERYTHING {
+            assert!(done.contains_key(what), "no {what} in a whole wave");
+        }
     }
 
     pub fn summary(&self) -> String {

@@ -41,6 +41,9 @@ const RESIDENT_GROWTH_BYTES_MAX: u64 = 3 << 20;
 /// that leaves a descriptor behind is far over it.
 const DESCRIPTORS_GROWTH_MAX: u64 = 2;
 
+/// Threads: the runtime keeps some for files and names for ten seconds after the last use.
+const THREADS_GROWTH_MAX: u64 = 2;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_is_served_and_nothing_remains() {
     let seconds = env::var("SOAK_S").ok().and_then(|text| text.parse().ok());
@@ -58,6 +61,9 @@ async fn everybody_is_served_and_nothing_remains() {
         println!("  {}", remains[remains.len() - 1]);
         let faults = field.faults();
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+        if wave >= WAVE {
+            field.assert_everything_was_done();
+        }
         running.assert_quiet_log();
     }
     compare(&remains);
@@ -94,6 +100,12 @@ fn compare(remains: &[Remains]) {
         "descriptors grew from {} to {}",
         first.descriptors,
         last.descriptors
+    );
+    assert!(
+        last.threads <= first.threads + THREADS_GROWTH_MAX,
+        "threads grew from {} to {}",
+        first.threads,
+        last.threads
     );
     assert!(
         last.resident_bytes <= first.resident_bytes + RESIDENT_GROWTH_BYTES_MAX,

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 /// Each publishes so often: slow enough for every reader on a busy machine.
 const PAUSE: Duration = Duration::from_millis(15);
 
-/// Bytes of what floods: a stalled reader of 60 a second has 1 MiB waiting after two seconds, and is cut for it or for taking nothing.
+/// Bytes of what floods: a stalled reader of 60 a second has 1 MiB waiting after two seconds, and is cut for it. On a machine
+/// that publishes a quarter of them, it still is before it would be cut for taking nothing.
 const FLOOD_BYTES: usize = 10_000;
 
 /// Asking isn't cheap when there is much to tell.

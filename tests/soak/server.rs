@@ -6,6 +6,7 @@ use resound::{
     config,
 };
 use std::{
+    collections::BTreeMap,
     env, fmt, fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -17,7 +18,8 @@ use std::{
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-/// Times are short, so that each wave sees the server cut whom it cuts. Whoever stalls has `write_timeout_s`.
+/// Times are short, so that each wave sees the server cut whom it cuts. Whoever stalls has more waiting than he may before
+/// `write_timeout_s` is over.
 const SETTINGS: &str = r#"
 [server]
 host = "127.0.0.1"
@@ -26,7 +28,7 @@ handshake_timeout_s = 2
 keep_alive_s = 5
 drain_s = 1
 [socket]
-write_timeout_s = 3
+write_timeout_s = 8
 close_timeout_s = 1
 [admin]
 port = 0
@@ -43,7 +45,14 @@ const APP: &str = "[[apps]]\nid = \"7\"\nkey = \"key7\"\nsecret = \"secret7\"\n"
 const SECOND_APP: &str = "[[apps]]\nid = \"8\"\nkey = \"key8\"\nsecret = \"secret8\"\n";
 
 /// A reader is stalled for longer than the server bears.
-pub const STALLED_PATIENCE: Duration = Duration::from_secs(5);
+pub const STALLED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why the server gives a connection up, as its metrics say it and as we do.
+const EVICTIONS: [(&str, &str); 3] = [
+    ("outbox_full", "evictions for a full outbox"),
+    ("write_timeout", "evictions for taking nothing"),
+    ("pong_timeout", "evictions for a missing pong"),
+];
 
 /// A running server. Dropped, it is killed.
 pub struct Running {
@@ -54,6 +63,8 @@ pub struct Running {
     _folder: TempDir,
     lines: mpsc::Receiver<String>,
     reloads: usize,
+    /// by their reasons, up to the last wave
+    evictions: BTreeMap<&'static str, u64>,
 }
 
 /// What remains when all have left.
@@ -61,13 +72,21 @@ pub struct Running {
 pub struct Remains {
     pub resident_bytes: u64,
     pub descriptors: u64,
+    pub threads: u64,
 }
 
 impl fmt::Display for Remains {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kib = self.resident_bytes / 1024;
-        let descriptors = self.descriptors;
-        write!(f, "remain: {kib} KiB resident, {descriptors} descriptors")
+        let Remains {
+            descriptors,
+            threads,
+            ..
+        } = self;
+        write!(
+            f,
+            "remain: {kib} KiB resident, {descriptors} descriptors, {threads} threads"
+        )
     }
 }
 
@@ -108,6 +127,7 @@ impl Running {
             _folder: folder,
             lines,
             reloads: 0,
+            evictions: BTreeMap::new(),
         }
     }
 
@@ -134,7 +154,7 @@ impl Running {
     }
 
     /// Waits until the server knows of nobody any more, and tells what it still has.
-    pub async fn settled(&self, field: &Field) -> Remains {
+    pub async fn settled(&mut self, field: &Field) -> Remains {
         let http = Http::to(&field.at, PATIENCE);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -145,6 +165,7 @@ impl Running {
             assert!(Instant::now() < deadline, "all have left, but: {open:?}");
             sleep(Duration::from_millis(50)).await;
         }
+        self.note_evictions(&http, field).await;
         let channels = publisher::get(field, &http, "/channels").await;
         let channels = channels.expect("an answer");
         assert_eq!(channels["channels"].to_string(), "{}");
@@ -152,16 +173,33 @@ impl Running {
         self.rested().await
     }
 
+    /// Whom the server gave up in this wave, and why.
+    async fn note_evictions(&mut self, http: &Http, field: &Field) {
+        let all = self.metrics(http, &["resound_evictions_total{"]).await;
+        for (reason, what) in EVICTIONS {
+            let of_reason = all.iter().filter(|(name, _)| name.contains(reason));
+            let total = of_reason.map(|(_, times)| *times as u64).sum::<u64>();
+            let before = self.evictions.insert(what, total).unwrap_or(0);
+            if total > before {
+                field.did_times(what, total - before);
+            }
+        }
+    }
+
     /// Connections, subscriptions and channels of all kinds.
     async fn gauges(&self, http: &Http) -> Vec<(String, f64)> {
-        let admin = Address::of_listener(self.admin.ip(), self.admin.port(), false);
-        let answer = http.get(&admin.http_url("/metrics")).await;
-        let page = answer.expect("metrics").body;
         let names = [
             "resound_connections{",
             "resound_subscriptions{",
             "resound_channels{",
         ];
+        self.metrics(http, &names).await
+    }
+
+    async fn metrics(&self, http: &Http, names: &[&str]) -> Vec<(String, f64)> {
+        let admin = Address::of_listener(self.admin.ip(), self.admin.port(), false);
+        let answer = http.get(&admin.http_url("/metrics")).await;
+        let page = answer.expect("metrics").body;
         let lines = page.lines();
         let lines = lines.filter(|line| names.iter().any(|name| line.starts_with(name)));
         let values = lines.filter_map(|line| {
@@ -169,7 +207,7 @@ impl Running {
             Some((name.to_owned(), value.parse().ok()?))
         });
         let values: Vec<_> = values.collect();
-        assert!(!values.is_empty(), "no gauges: {page}");
+        assert!(!values.is_empty(), "no {names:?}: {page}");
         values
     }
 
@@ -181,6 +219,7 @@ impl Running {
             sleep(Duration::from_millis(100)).await;
             let now = self.remains();
             least.descriptors = least.descriptors.min(now.descriptors);
+            least.threads = least.threads.min(now.threads);
             least.resident_bytes = least.resident_bytes.min(now.resident_bytes);
         }
         least
@@ -190,11 +229,14 @@ impl Running {
         let process = PathBuf::from(format!("/proc/{}", self.id()));
         let descriptors = fs::read_dir(process.join("fd")).expect("a running server");
         let status = fs::read_to_string(process.join("status")).expect("a running server");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.and_then(|text| text.trim().strip_suffix(" kB"));
-        let kib: u64 = kib.and_then(|kib| kib.parse().ok()).expect("a number");
+        let number = |name: &str| -> u64 {
+            let text = status.lines().find_map(|line| line.strip_prefix(name));
+            let text = text.map(|text| text.trim().trim_end_matches(" kB"));
+            text.and_then(|text| text.parse().ok()).expect("a number")
+        };
         Remains {
-            resident_bytes: kib * 1024,
+            resident_bytes: number("VmRSS:") * 1024,
+            threads: number("Threads:"),
             descriptors: descriptors.count() as u64,
         }
     }

@@ -6,6 +6,7 @@ use crate::{
     listener::FLOOD,
     server::{Running, STALLED_PATIENCE},
 };
+use futures_util::StreamExt;
 use resound::client::{Address, http::Http};
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -14,6 +15,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
+use tokio_tungstenite::client_async;
 
 /// Stalled readers at a time.
 const STALLED: usize = 4;
@@ -71,6 +73,7 @@ pub fn spawn(tasks: &mut JoinSet<()>, field: &Arc<Field>) {
     tasks.spawn(repeated(field.clone(), half_requests));
     tasks.spawn(repeated(field.clone(), reload));
     tasks.spawn(repeated(field.clone(), health));
+    tasks.spawn(repeated(field.clone(), operator));
 }
 
 /// Again and again, until the wave is over. What fails is a fault.
@@ -176,6 +179,28 @@ async fn reload(field: Arc<Field>) -> Result<(), String> {
     field.rest(Duration::from_secs(2)).await;
     Running::reload(&field)?;
     field.did("reloads");
+    Ok(())
+}
+
+/// Looks on for a moment: what happens is told while somebody listens, and nothing of the listener remains.
+async fn operator(field: Arc<Field>) -> Result<(), String> {
+    let stream = TcpStream::connect(field.admin).await;
+    let stream = stream.map_err(|error| format!("an operator: {error}"))?;
+    let opened = timeout(PATIENCE, client_async("ws://admin/stream?data=1", stream)).await;
+    let opened = opened.map_err(|_| "no live stream in time".to_owned())?;
+    let (mut socket, _) = opened.map_err(|error| format!("no live stream: {error}"))?;
+    let end = std::time::Instant::now() + Duration::from_secs(1);
+    while let left = end.saturating_duration_since(std::time::Instant::now())
+        && !left.is_zero()
+    {
+        match timeout(left, socket.next()).await {
+            Ok(Some(Ok(_))) => field.did("live events"),
+            Ok(ended) => return Err(format!("the live stream ended: {ended:?}")),
+            Err(_) => break,
+        }
+    }
+    drop(socket);
+    field.rest(Duration::from_millis(500)).await;
     Ok(())
 }
 

@@ -39,7 +39,10 @@ pub fn spawn(tasks: &mut JoinSet<()>, field: &Arc<Field>) {
 async fn visit(field: &Field, mut client: Client, number: u64, chance: &mut StdRng) {
     let _ = stay(field, &mut client, &user(number), chance).await;
     match chance.random_range(0..5) {
-        0 | 1 => client.close().await,
+        0 | 1 => {
+            field.did("closings");
+            client.close().await;
+        }
         2 => {
             field.did("resets");
             client.reset();
@@ -51,7 +54,10 @@ async fn visit(field: &Field, mut client: Client, number: u64, chance: &mut StdR
             field.rest(Duration::from_millis(800)).await;
             crate::client::reset(stream);
         }
-        _ => drop(client),
+        _ => {
+            field.did("drops");
+            drop(client);
+        }
     }
 }
 
