@@ -363,9 +363,11 @@ impl Channel {
         self.is_to_register = true;
     }
 
-    /// Nobody is here. In Redis the channel may end and begin anew at another sequence at any time.
+    /// Nobody is here. In Redis the channel may end and begin anew at another sequence at any time; and what was told here while Redis was
+    /// away, perhaps at sequences that it gives to others now, nobody remembers.
     fn forget_place(&mut self) {
         self.is_synced = false;
+        self.sequence = 0;
         self.heard = 0;
         self.heard_events = 0;
         self.life = 0;

@@ -998,6 +998,35 @@ fn whoever_joins_a_channel_in_its_second_life_is_let_in() {
     }
 }
 
+/// Alone a node may count further than Redis has. Whoever joins there afterwards hears all the same who comes next.
+#[test]
+fn what_was_told_alone_to_those_who_left_hides_nothing_from_those_who_join() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 2, Faults::Cuts);
+        world.connect(0);
+        world.connect(1);
+        world.join_channel(0, 0);
+        let last = world.join_channel(1, 0);
+        world.settle();
+        // Redis hears of it, and its answer is lost
+        world.leave(1, last);
+        world.redis_works(1);
+        world.cut(1);
+        for _ in 0..10 {
+            let ticket = world.join_channel(1, 0);
+            world.leave(1, ticket);
+        }
+        world.connect(1);
+        world.join_channel(1, 0);
+        world.settle();
+        for _ in 0..3 {
+            world.join_channel(0, 0);
+        }
+        world.settle();
+        world.check(seed);
+    }
+}
+
 /// Redis loses everything while nodes have subscribers: whoever stays isn't told to leave, and webhooks aren't told anything twice.
 fn lose_everything(seed: u64) {
     let mut world = World::new(seed, 3, Faults::Cuts);
