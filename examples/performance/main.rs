@@ -42,6 +42,7 @@ const REPEATED: [Scenario; 6] = [
         takes: &[
             (Figure::IdleBytes, "server_rss_bytes_each"),
             (Figure::Connects, "connects_per_s"),
+            (Figure::ConnectCpu, "server_cpu_us_each"),
         ],
     },
     Scenario {
@@ -68,12 +69,18 @@ const REPEATED: [Scenario; 6] = [
     Scenario {
         arguments: "triggers --seconds 3",
         quick: "triggers --seconds 1",
-        takes: &[(Figure::Triggers, "events_per_s")],
+        takes: &[
+            (Figure::Triggers, "events_per_s"),
+            (Figure::TriggerCpu, "server_cpu_us_each"),
+        ],
     },
     Scenario {
         arguments: "triggers --seconds 3 --no-keep-alive",
         quick: "triggers --seconds 1 --no-keep-alive",
-        takes: &[(Figure::TriggersEach, "events_per_s")],
+        takes: &[
+            (Figure::TriggersEach, "events_per_s"),
+            (Figure::TriggerEachCpu, "server_cpu_us_each"),
+        ],
     },
 ];
 

@@ -23,8 +23,11 @@ pub enum Figure {
     IdleBytes,
     TlsBytes,
     Connects,
+    ConnectCpu,
     Triggers,
+    TriggerCpu,
     TriggersEach,
+    TriggerEachCpu,
     StormGrowth,
     StalledRatio,
     StalledCut,
@@ -41,7 +44,7 @@ pub enum Figure {
 type Row = (Figure, &'static str, fn(f64) -> String);
 
 /// How the rows of the first table are called and written.
-const ROWS: [Row; 16] = [
+const ROWS: [Row; 19] = [
     (
         Figure::SteadyCpu,
         "processor time a delivery at 80,000/s",
@@ -71,14 +74,29 @@ const ROWS: [Row; 16] = [
         whole,
     ),
     (
+        Figure::ConnectCpu,
+        "processor time for each of them",
+        micros,
+    ),
+    (
         Figure::Triggers,
         "HTTP API events/s, connections kept alive if the server does",
         whole,
     ),
     (
+        Figure::TriggerCpu,
+        "processor time for each of them",
+        micros,
+    ),
+    (
         Figure::TriggersEach,
         "HTTP API events/s, each over a new connection",
         whole,
+    ),
+    (
+        Figure::TriggerEachCpu,
+        "processor time for each of them",
+        micros,
     ),
     (
         Figure::StalledRatio,
@@ -211,7 +229,7 @@ impl Figures {
         let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
         let ms = |value: f64| format!("{value:.1} ms");
         type Goal<'a> = (&'a str, &'a str, Option<String>);
-        let rows: [Goal<'_>; 17] = [
+        let rows: [Goal<'_>; 21] = [
             (
                 "processor time a delivery, 1 worker, over the floor",
                 "≤ 1.15 ×",
@@ -238,6 +256,11 @@ impl Figures {
                 over(of(Figure::P99, all), least(Figure::P50)).map(ratio),
             ),
             (
+                "the same over the floor's p99",
+                "",
+                over(of(Figure::P99, all), of(Figure::P99, FLOOR)).map(ratio),
+            ),
+            (
                 "memory for an idle socket",
                 "≤ 2.5 kB",
                 of(Figure::IdleBytes, all).map(kilobytes),
@@ -253,14 +276,33 @@ impl Figures {
                 over(of(Figure::Connects, all), most(Figure::Connects)).map(ratio),
             ),
             (
+                "processor time for each of them over the best peer",
+                "",
+                over(of(Figure::ConnectCpu, all), least(Figure::ConnectCpu)).map(ratio),
+            ),
+            (
                 "HTTP API events/s over the best peer",
                 "≥ 3 ×",
                 over(of(Figure::Triggers, all), most(Figure::Triggers)).map(ratio),
             ),
             (
+                "processor time for each of them over the best peer",
+                "",
+                over(of(Figure::TriggerCpu, all), least(Figure::TriggerCpu)).map(ratio),
+            ),
+            (
                 "the same, each over a new connection",
                 "",
                 over(of(Figure::TriggersEach, all), most(Figure::TriggersEach)).map(ratio),
+            ),
+            (
+                "processor time for each of them over the best peer",
+                "",
+                over(
+                    of(Figure::TriggerEachCpu, all),
+                    least(Figure::TriggerEachCpu),
+                )
+                .map(ratio),
             ),
             (
                 "memory after the last wave of a storm over that after the second",
