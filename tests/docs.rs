@@ -390,10 +390,14 @@ fn dependencies_are_listed_with_their_features() {
                 Some((name.to_owned(), cells.get(3)?.replace('`', "")))
             })
             .collect();
-        let expected: BTreeSet<(String, String)> = manifest[section]
-            .as_table()
-            .expect(section)
-            .iter()
+        let of_all = manifest[section].as_table().expect(section);
+        let of_systems = manifest.get("target").and_then(|all| all.as_table());
+        let of_systems = of_systems.into_iter().flat_map(|all| all.iter());
+        let of_systems = of_systems.filter_map(|(_, one)| one.get(section)?.as_table());
+        let expected: BTreeSet<(String, String)> = [of_all]
+            .into_iter()
+            .chain(of_systems)
+            .flat_map(|table| table.iter())
             .map(|(name, entry)| (name.to_owned(), features(entry)))
             .collect();
         assert_eq!(rows, expected, "docs/dependencies.md, {heading}");

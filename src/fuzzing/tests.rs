@@ -109,9 +109,18 @@ fn the_lock_file_of_the_targets_knows_every_dependency() {
         .iter()
         .filter_map(|known| known.as_str()?.split(' ').next());
     let known: BTreeSet<&str> = known.collect();
-    let needed = manifest["dependencies"].as_table().expect("a table");
-    let missing = needed.iter().filter(|(name, _)| !known.contains(name));
-    let missing: Vec<(&str, &Item)> = missing.collect();
+    let tables = |item: &Item| item.as_table().cloned().unwrap_or_default();
+    let of_systems = tables(&manifest["target"]);
+    let of_systems = of_systems.iter().map(|(_, of)| tables(&of["dependencies"]));
+    let needed = of_systems.chain([tables(&manifest["dependencies"])]);
+    let names: Vec<String> = needed
+        .flat_map(|table| table.into_iter().map(|(name, _)| name.to_string()))
+        .collect();
+    assert!(names.len() > 10);
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .collect();
     assert!(
         missing.is_empty(),
         "`cd fuzz && cargo update -w`: {missing:?}"
