@@ -13,6 +13,9 @@ RUN set -eu; \
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# not built, but the manifest names files of them
+COPY benches benches
+COPY examples examples
 # Static glibc rather than musl, whose allocator suffers with several threads. Naming the target, the host's own, keeps the
 # flags away from build scripts and procedural macros, which can't be static. Random numbers come from the system call
 # itself: a static binary can't look getrandom() up at run time and would need /dev/urandom.

@@ -3,9 +3,11 @@
 //!
 //! `cargo bench` takes half a minute; `cargo bench -- frames` only those of that name.
 use std::{
+    cell::Cell,
     hint::black_box,
     io,
     pin::Pin,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -18,10 +20,12 @@ use resound::{
     client::http::signed_target,
     config,
     directory::{Directory, Publication},
-    frame::{Frame, FrameReader},
+    frame::FrameReader,
     hub::{
-        inbox::{ChannelKey, Commands, WorkerId, inbox},
-        outbox::{Outbox, Written},
+        self, Hub,
+        inbox::{ChannelKey, Commands, Position, WorkerId, inbox},
+        link::{Link, Transport},
+        ticker::{KeepAlive, Limits},
     },
     protocol::{
         channel::ChannelName,
@@ -31,10 +35,11 @@ use resound::{
         request::{Query, SignedRequest, check_request},
         server,
         signature::Secret,
+        socket_id::SocketId,
     },
     webhook::Webhooks,
 };
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 const SUBSCRIBE: &str = r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"orders.1"}}"#;
 const CLIENT_EVENT: &str = r#"{"event":"client-typing","channel":"private-room.1","data":{"user":7,"text":"hello there"}}"#;
@@ -211,7 +216,7 @@ fn delivery(c: &mut Criterion) {
     );
     let publication = Publication {
         channel: channel_key,
-        frame: frame.clone(),
+        frame,
         except: None,
         published: now,
         cached: None,
@@ -224,35 +229,92 @@ fn delivery(c: &mut Criterion) {
             batch.clear();
         });
     });
-    let mut outboxes: Vec<Outbox> = (0..SOCKETS).map(|_| Outbox::default()).collect();
+    let mut worker = Worker::new(directory, publication, commands);
     group.throughput(Throughput::Elements(SOCKETS as u64));
-    group.bench_function("through 1000 outboxes, an event each", |b| {
-        b.iter(|| deliver(&mut outboxes, &frame, 1));
+    group.bench_function("through the hub to 1000 sockets, an event", |b| {
+        b.iter(|| worker.deliver(1));
     });
     group.throughput(Throughput::Elements(8 * SOCKETS as u64));
-    group.bench_function("through 1000 outboxes, 8 events each", |b| {
-        b.iter(|| deliver(&mut outboxes, &frame, 8));
+    group.bench_function("through the hub to 1000 sockets, 8 events", |b| {
+        b.iter(|| worker.deliver(8));
     });
     group.finish();
 }
 
-/// What a turn of the hub does with the sockets of a channel: all are given the frames, then each is flushed.
-fn deliver(outboxes: &mut [Outbox], frame: &Frame, times: usize) {
-    for _ in 0..times {
-        for outbox in &mut *outboxes {
-            outbox.push(frame.as_bytes().clone());
+/// A worker's hub with sockets on a channel, behind the directory.
+struct Worker {
+    directory: Directory,
+    publication: Publication,
+    /// the hub at work
+    turns: Pin<Box<dyn Future<Output = ()>>>,
+    written_bytes: Rc<Cell<usize>>,
+}
+
+impl Worker {
+    fn new(directory: Directory, publication: Publication, commands: Commands) -> Worker {
+        let limits = Limits {
+            write_timeout_s: 30,
+            close_timeout_s: 5,
+            message_timeout_s: 60,
+        };
+        let keep_alive = KeepAlive {
+            ping_interval_s: 3_600,
+            pong_timeout_s: 3_600,
+        };
+        let hub = Hub::new(WorkerId(0), limits, Arc::default());
+        let written_bytes = Rc::new(Cell::new(0));
+        for number in 0..SOCKETS as u32 {
+            let io = Abyss(written_bytes.clone());
+            let id = SocketId::new(1, number);
+            let link = Link::new(io, id, None, keep_alive, 1 << 20, 0, Arc::default());
+            link.set_task(Waker::noop());
+            let socket = hub.add(link);
+            hub.subscribe(publication.channel.clone(), socket, Position(0));
+        }
+        Worker {
+            directory,
+            publication,
+            turns: Box::pin(hub::run(hub, commands)),
+            written_bytes,
         }
     }
-    let mut context = Context::from_waker(Waker::noop());
-    for outbox in outboxes {
-        let mut written = Written::default();
-        let flushed = outbox.poll_flush(&mut Abyss, &mut context, &mut written);
-        assert!(flushed.is_ready() && written.frames == times);
+
+    /// Publishes, and lets the hub take its turns until every socket has all.
+    fn deliver(&mut self, events: usize) {
+        for _ in 0..events {
+            let published = self.directory.publish(&self.publication, Instant::now());
+            published.expect("room");
+        }
+        let event_bytes = self.publication.frame.as_bytes().len();
+        let wanted = self.written_bytes.get() + events * SOCKETS * event_bytes;
+        let mut context = Context::from_waker(Waker::noop());
+        while self.written_bytes.get() < wanted {
+            assert!(self.turns.as_mut().poll(&mut context).is_pending());
+        }
     }
 }
 
-/// Takes everything.
-struct Abyss;
+/// Takes everything, and counts the bytes.
+struct Abyss(Rc<Cell<usize>>);
+
+impl Abyss {
+    fn take(&self, bytes: &[u8]) -> usize {
+        self.0.set(self.0.get() + black_box(bytes).len());
+        bytes.len()
+    }
+}
+
+impl Transport for Abyss {}
+
+impl AsyncRead for Abyss {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
 
 impl AsyncWrite for Abyss {
     fn poll_write(
@@ -260,7 +322,7 @@ impl AsyncWrite for Abyss {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(black_box(bytes).len()))
+        Poll::Ready(Ok(self.take(bytes)))
     }
 
     fn poll_write_vectored(
@@ -268,7 +330,7 @@ impl AsyncWrite for Abyss {
         _: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(black_box(slices).iter().map(|slice| slice.len()).sum()))
+        Poll::Ready(Ok(slices.iter().map(|slice| self.take(slice)).sum()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -349,6 +349,28 @@ fn examples_of_settings_are_accepted() {
     assert_none(wrong);
 }
 
+/// Cargo reads no manifest that names a file which isn't there.
+#[test]
+fn the_image_is_built_from_all_that_the_manifest_names() {
+    let manifest: toml_edit::DocumentMut = read("Cargo.toml").parse().expect("TOML");
+    let folders = [
+        ("bench", "benches"),
+        ("example", "examples"),
+        ("test", "tests"),
+    ];
+    let named = folders
+        .into_iter()
+        .filter(|(kind, _)| manifest.contains_key(kind));
+    let (image, ignored) = (read("Dockerfile"), read(".dockerignore"));
+    for folder in named.map(|(_, folder)| folder).chain(["src"]) {
+        assert!(
+            image.contains(&format!("\nCOPY {folder} {folder}\n")),
+            "{folder}"
+        );
+        assert!(ignored.contains(&format!("\n!{folder}\n")), "{folder}");
+    }
+}
+
 #[test]
 fn dependencies_are_listed_with_their_features() {
     let manifest: toml_edit::DocumentMut = read("Cargo.toml").parse().expect("TOML");

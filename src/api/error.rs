@@ -435,10 +435,11 @@ fn events_hint(count: usize, allowance: &Allowance) -> String {
 
 fn congestion_hint(published: usize, of: usize) -> String {
     if published == 0 {
-        "The server is overloaded and took nothing: send the event again in a moment".to_owned()
+        "The server is overloaded or stopping and took nothing: send it again in a moment"
+            .to_owned()
     } else {
         format!(
-            "The server is overloaded and took only the first {published} of {of}: send the rest again in a moment"
+            "The server is overloaded or stopping and took only the first {published} of {of}: send the rest again in a moment"
         )
     }
 }

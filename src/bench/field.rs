@@ -5,17 +5,19 @@ use super::{
     answer::Answer,
     arguments::{Rate, Task},
     console::Console,
+    errors::Errors,
     publisher::{self, Load, Pace, Published},
     report::Report,
     stage::{Server, Stage, data, event_request},
     swarm::{Opening, Plan, Settled, Swarm, Taken, Work},
-    times::Times,
+    times::{Percentiles, Times},
     token::Token,
     usage::Usage,
 };
 use crate::client::{self, Address, now_s, one_line};
 use serde_json::json;
 use std::{
+    cell::RefCell,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::Arc,
@@ -110,6 +112,19 @@ pub struct Field<'a> {
     pub console: &'a Console,
     pub stage: Arc<Stage>,
     pub swarm: Swarm,
+    /// what went wrong while nothing was measured, and wasn't told yet
+    besides: RefCell<Failures>,
+}
+
+/// What went wrong on the way.
+#[derive(Debug, Default)]
+struct Failures {
+    refused: Errors,
+    errors: Errors,
+    failed: Errors,
+    ended: Errors,
+    /// events
+    uncertain: u64,
 }
 
 /// What a scenario wants of its sockets.
@@ -175,6 +190,7 @@ impl<'a> Field<'a> {
             console,
             stage,
             swarm,
+            besides: RefCell::default(),
         })
     }
 
@@ -198,10 +214,11 @@ impl<'a> Field<'a> {
     /// Opens sockets and waits until each is ready or given up. An error if none came about.
     pub fn open(&self, plans: Vec<Plan>, report: &mut Report) -> Result<(), BenchError> {
         let count = plans.len();
-        let before = self.stage.ready() + self.stage.failed();
+        let failed_before = self.stage.failed();
+        let before = self.stage.ready() + failed_before;
         self.swarm.open(plans, self.opening(false));
         self.wait_for_sockets(before + count, count);
-        let failed = self.stage.failed();
+        let failed = self.stage.failed() - failed_before;
         if self.stage.ready() == 0 && !self.console.is_stopped() {
             let taken = self.swarm.take();
             let all = [&taken.failed, &taken.ended];
@@ -275,10 +292,10 @@ impl<'a> Field<'a> {
         let end = load.end;
         let publisher = self.start(load)?;
         self.console.wait(end, || "warming up".to_owned(), || false);
-        join(publisher)?;
+        let published = join(publisher)?;
         self.drain();
-        // its times don't count
-        self.swarm.take();
+        self.besides.borrow_mut().add_published(&published);
+        self.forget_times();
         Ok(())
     }
 
@@ -314,6 +331,14 @@ impl<'a> Field<'a> {
         started.map_err(|error| BenchError(format!("no thread: {error}")))
     }
 
+    /// What the sockets gathered so far isn't measured; what went wrong is told later. Returns the processor time of the
+    /// busiest thread so far.
+    pub fn forget_times(&self) -> Duration {
+        let taken = self.swarm.take();
+        self.besides.borrow_mut().add_taken(&taken);
+        taken.thread_cpu
+    }
+
     fn total_sent(&self) -> u64 {
         self.stage.all_sent().iter().sum()
     }
@@ -321,7 +346,7 @@ impl<'a> Field<'a> {
     /// What happens until `end`.
     pub fn measure(&self, end: Instant) -> Measured {
         let stage = &self.stage;
-        let busy_before = self.swarm.take().thread_cpu;
+        let busy_before = self.forget_times();
         let began = Instant::now();
         let (server, own) = (Usage::of(&self.task.pids), Usage::own());
         let (arrived, sent) = (stage.arrived(), self.total_sent());
@@ -334,13 +359,12 @@ impl<'a> Field<'a> {
             },
             || false,
         );
-        let since = |later: Option<Usage>, earlier: Option<Usage>| Some(later? - earlier?);
         let mut measured = Measured {
             wall: began.elapsed(),
             arrived: stage.arrived() - arrived,
             sent: self.total_sent() - sent,
-            server: since(Usage::of(&self.task.pids), server),
-            own: since(Usage::own(), own),
+            server: Usage::between(server, Usage::of(&self.task.pids)),
+            own: Usage::between(own, Usage::own()),
             ..Measured::default()
         };
         measured.taken = self.swarm.take();
@@ -471,18 +495,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// What went wrong on the way.
+    /// What went wrong on the way, and before.
     pub fn tell_failures(&self, published: &Published, taken: &Taken, report: &mut Report) {
-        report.errors("event refused", &published.refused);
-        report.errors("error from the server", &taken.errors);
-        report.errors("socket failed", &taken.failed);
-        report.errors("socket cut by the server", &taken.ended);
-        if published.uncertain > 0 {
-            report.note(format!(
-                "{} events got no answer: whether they arrived isn't counted",
-                published.uncertain
-            ));
-        }
+        let mut failures = self.besides.take();
+        failures.add_published(published);
+        failures.add_taken(taken);
+        failures.tell(report);
         if published.stalls > 0 {
             report.note(format!(
                 "{} times nothing came for half a second although it was due",
@@ -498,6 +516,40 @@ impl<'a> Field<'a> {
         if published.answered == 0 && published.refused.count() > 0 {
             report.problem("the server took none of the events".to_owned());
         }
+    }
+}
+
+impl Failures {
+    fn add_published(&mut self, published: &Published) {
+        self.refused.merge(&published.refused);
+        self.uncertain += published.uncertain;
+    }
+
+    fn add_taken(&mut self, taken: &Taken) {
+        self.errors.merge(&taken.errors);
+        self.failed.merge(&taken.failed);
+        self.ended.merge(&taken.ended);
+    }
+
+    fn tell(&self, report: &mut Report) {
+        report.errors("event refused", &self.refused);
+        report.errors("error from the server", &self.errors);
+        report.errors("socket failed", &self.failed);
+        report.errors("socket cut by the server", &self.ended);
+        if self.uncertain > 0 {
+            report.note(format!(
+                "{} events got no answer: whether they arrived isn't counted",
+                self.uncertain
+            ));
+        }
+    }
+}
+
+impl Measured {
+    /// Times of a group, or of a lane.
+    pub fn times(&self, group: usize) -> Percentiles {
+        let times = self.taken.times.get(group);
+        times.map(Times::percentiles).unwrap_or_default()
     }
 }
 

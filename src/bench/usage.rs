@@ -26,6 +26,11 @@ impl Usage {
     pub fn own() -> Option<Usage> {
         Usage::of(&[std::process::id()])
     }
+
+    /// What was used between two looks, if both told something.
+    pub fn between(earlier: Option<Usage>, later: Option<Usage>) -> Option<Usage> {
+        Some(later? - earlier?)
+    }
 }
 
 /// Processor time between two looks; memory is what it is at the later one.

@@ -1,6 +1,8 @@
 //! A short run of every target, the same each time: the seeds, and what comes of them by small changes.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
+
+use toml_edit::{DocumentMut, Item};
 
 use super::{TARGETS, Target};
 
@@ -86,6 +88,42 @@ fn every_target_has_seeds_and_a_file_in_fuzz() {
         files.count(),
         TARGETS.len(),
         "a file without an entry in TARGETS"
+    );
+}
+
+/// With another one `cargo fuzz` would fetch what nobody has looked at.
+#[test]
+fn the_lock_file_of_the_targets_knows_every_dependency() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| -> DocumentMut {
+        let text = fs::read_to_string(root.join(file)).expect(file);
+        text.parse().expect(file)
+    };
+    let (manifest, lock) = (read("Cargo.toml"), read("fuzz/Cargo.lock"));
+    let packages = lock["package"].as_array_of_tables().expect("packages");
+    let is_ours = |package: &&toml_edit::Table| package["name"].as_str() == Some("resound");
+    let ours = packages.iter().find(is_ours).expect("resound");
+    let known = ours["dependencies"].as_array().expect("a list");
+    // `name`, or `name version` where there are several
+    let known = known
+        .iter()
+        .filter_map(|known| known.as_str()?.split(' ').next());
+    let known: BTreeSet<&str> = known.collect();
+    let tables = |item: &Item| item.as_table().cloned().unwrap_or_default();
+    let of_systems = tables(&manifest["target"]);
+    let of_systems = of_systems.iter().map(|(_, of)| tables(&of["dependencies"]));
+    let needed = of_systems.chain([tables(&manifest["dependencies"])]);
+    let names: Vec<String> = needed
+        .flat_map(|table| table.into_iter().map(|(name, _)| name.to_string()))
+        .collect();
+    assert!(names.len() > 10);
+    let missing: Vec<&String> = names
+        .iter()
+        .filter(|name| !known.contains(name.as_str()))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "`cd fuzz && cargo update -w`: {missing:?}"
     );
 }
 

@@ -32,9 +32,10 @@ const SHORT_S: u64 = 6;
 
 /// The first wave warms up: pools, tables and the allocator's arenas grow to what this traffic needs.
 ///
-/// Memory may grow by 3 MiB over that. Waves differ by chance: ten of them grew by 0.7 MiB on two cores, the last three by nothing. A minute opens some
-/// 7,000 connections, whose sessions and links have about 1 KiB each, and publishes some 35,000 events: forgetting one connection
-/// in two, or 100 bytes of each event, is more than 3 MiB after a minute, a tenth of that after ten.
+/// Memory may grow by 3 MiB over that. Waves differ by chance: ten of them grew by 0.7 MiB on two cores, the last three by nothing. A
+/// minute opens some 6,000 connections and publishes some 35,000 events, two thirds of them after the first wave: forgetting 1 KiB of
+/// each connection, as its session and link have, or 140 bytes of each event, is more than 3 MiB after a minute; a tenth of that
+/// after ten.
 const RESIDENT_GROWTH_BYTES_MAX: u64 = 3 << 20;
 
 /// Descriptors: two connections of the observer may happen to be open. Each kind of traffic comes hundreds of times, so one

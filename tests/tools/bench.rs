@@ -236,6 +236,15 @@ fn servers_that_do_not_answer_give_a_result() {
     let (_, text) = bench(faulty(Fault::RefusesSockets), line, 1);
     let expected = "no socket came about: the handshake is answered with HTTP/1.1 500 Out Of Order: no sockets today";
     assert!(text.contains(expected), "{text}");
+    // the reason is told, though it was said before anything was measured
+    let (json, text) = bench(faulty(Fault::RefusesOneSocket), line, 1);
+    assert!(text.contains("1 of 4 sockets didn't come about"), "{text}");
+    assert!(
+        text.contains("socket failed: the handshake is answered with HTTP/1.1 500"),
+        "{text}"
+    );
+    assert_eq!((number(&json, "sockets"), number(&json, "lost")), (3, 0));
+    assert_eq!(number(&json, "received"), number(&json, "expected"));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub enum Fault {
     FallsSilent,
     /// answers handshakes with an error of HTTP
     RefusesSockets,
+    /// does so with the second one only
+    RefusesOneSocket,
     /// answers events with an error
     RefusesEvents,
     /// closes each connection after its answer, as some servers do
@@ -33,6 +35,7 @@ pub enum Fault {
 #[derive(Default)]
 struct State {
     sockets: Vec<TcpStream>,
+    handshakes: u64,
     held_back: Option<Vec<u8>>,
     events: u64,
 }
@@ -95,7 +98,17 @@ fn socket(
     fault: Fault,
     state: &Mutex<State>,
 ) -> io::Result<()> {
-    if fault == Fault::RefusesSockets {
+    let handshakes = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.handshakes += 1;
+        state.handshakes
+    };
+    let is_refused = match fault {
+        Fault::RefusesSockets => true,
+        Fault::RefusesOneSocket => handshakes == 2,
+        _ => false,
+    };
+    if is_refused {
         return stream.write_all(b"HTTP/1.1 500 Out Of Order\r\n\r\nno sockets today");
     }
     let greeting = r#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"1.2\",\"activity_timeout\":30}"}"#;

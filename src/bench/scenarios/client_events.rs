@@ -35,9 +35,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
         end,
     });
     field.tell(&measured, report);
-    let times = measured.taken.times.first();
-    let times = times.map(|times| times.percentiles()).unwrap_or_default();
-    report.times("latency", "from socket to socket", times);
+    report.times("latency", "from socket to socket", measured.times(0));
     field.settle(Vec::new(), report);
     Ok(())
 }

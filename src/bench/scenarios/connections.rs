@@ -43,19 +43,18 @@ fn open(field: &Field<'_>, plans: Vec<Plan>, report: &mut Report) -> Result<Meas
     let stage = &field.stage;
     let task = field.task;
     let before = stage.ready();
-    let busy_before = field.swarm.take().thread_cpu;
+    let busy_before = field.forget_times();
     let (server, own) = (Usage::of(&task.pids), Usage::own());
     let began = Instant::now();
     field.open(plans, report)?;
     let wall = stage
         .instant(stage.ready_ns())
         .saturating_duration_since(began);
-    let since = |later: Option<Usage>, earlier: Option<Usage>| Some(later? - earlier?);
     let opened = stage.ready().saturating_sub(before) as u64;
     let mut measured = Measured {
         wall,
-        server: since(Usage::of(&task.pids), server),
-        own: since(Usage::own(), own),
+        server: Usage::between(server, Usage::of(&task.pids)),
+        own: Usage::between(own, Usage::own()),
         taken: field.swarm.take(),
         ..Measured::default()
     };

@@ -5,7 +5,7 @@ use crate::bench::{
     field::{Field, Setup, streams},
     report::Report,
     swarm::Plan,
-    times::{Percentiles, Times, in_words},
+    times::{Percentiles, in_words},
 };
 use serde_json::json;
 
@@ -43,10 +43,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     field.warm_up(&load)?;
     let measured = field.publish(load)?;
     field.tell(&measured, report);
-    let [same, other] = [0, 1].map(|group| {
-        let times = measured.taken.times.get(group);
-        times.map(Times::percentiles).unwrap_or_default()
-    });
+    let [same, other] = [0, 1].map(|group| measured.times(group));
     report.times("same_node", "to the node that was asked", same);
     report.times("other_node", "to the other node", other);
     added(

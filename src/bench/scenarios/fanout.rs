@@ -27,9 +27,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     field.warm_up(&load)?;
     let measured = field.publish(load)?;
     field.tell(&measured, report);
-    let times = measured.taken.times.first();
-    let times = times.map(|times| times.percentiles()).unwrap_or_default();
-    report.times("latency", "from publisher to subscriber", times);
+    report.times("latency", "from publisher to subscriber", measured.times(0));
     if is_paced {
         let longest = until_all(&measured.taken.longest_us).percentiles();
         report.times("until_all", "until the last one has it", longest);

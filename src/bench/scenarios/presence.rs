@@ -6,7 +6,6 @@ use crate::bench::{
     field::{Field, Setup},
     report::Report,
     swarm::{Plan, Work},
-    times::Times,
 };
 
 /// One who comes and goes for so many who stay.
@@ -48,10 +47,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
         end,
     });
     field.tell(&measured, report);
-    let [joined, left] = [0, 1].map(|lane| {
-        let times = measured.taken.times.get(lane);
-        times.map(Times::percentiles).unwrap_or_default()
-    });
+    let [joined, left] = [0, 1].map(|lane| measured.times(lane));
     report.times("joined", "until others know of who joined", joined);
     report.times("left", "until others know of who left", left);
     field.settle(Vec::new(), report);

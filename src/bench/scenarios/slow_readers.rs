@@ -10,7 +10,6 @@ use crate::bench::{
     publisher::{Load, Pace},
     report::{Report, with_commas},
     swarm::Plan,
-    times::Times,
 };
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -90,8 +89,7 @@ fn stalled(task: &Task, flood_channel: u32) -> Vec<Plan> {
 /// Rows of one part; the p99 of those that read, in microseconds.
 fn tell(field: &Field<'_>, measured: &Measured, report: &mut Report) -> f64 {
     field.tell(measured, report);
-    let times = measured.taken.times.get(HEALTHY).map(Times::percentiles);
-    let times = times.unwrap_or_default();
+    let times = measured.times(HEALTHY);
     report.times("latency", "to those that read", times);
     times.p99_us
 }

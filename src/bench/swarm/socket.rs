@@ -63,6 +63,8 @@ pub struct Socket {
     /// when it last sent something
     pub spoke: Instant,
     pub socket_id: String,
+    /// has had all its subscriptions once
+    pub was_ready: bool,
     /// ready once, and gone without being dropped here
     pub is_gone: bool,
     /// subscriptions that were confirmed, so far
@@ -112,6 +114,7 @@ impl Socket {
             began: now,
             spoke: now,
             socket_id: String::new(),
+            was_ready: false,
             is_gone: false,
             confirmed: 0,
             stream: None,
@@ -380,6 +383,7 @@ impl Socket {
                 self.subscriptions_left = self.subscriptions_left.saturating_sub(1);
                 if self.subscriptions_left == 0 {
                     self.state = State::Ready;
+                    self.was_ready = true;
                 }
                 Ok(())
             }
@@ -467,11 +471,14 @@ impl Socket {
         out.extend_from_slice(payload);
     }
 
-    /// Adds what it should have got and didn't.
+    /// Adds what it should have got and didn't. One that never came about is told as such, and should have got nothing.
     pub fn settle(&self, sent: &Sent, settled: &mut Settled) {
         let group = self.plan.group;
         if self.is_gone {
             settled.gone[group] += 1;
+        }
+        if !self.was_ready {
+            return;
         }
         let counts = &mut settled.groups[group];
         let has_tail = !(self.is_gone && sent.may_be_cut.contains(&group));
