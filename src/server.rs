@@ -145,7 +145,8 @@ pub fn start_with(
     let plain = listening.plain.as_ref().map(TcpListener::local_addr);
     let workers = settings.server.workers;
     let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
-    let connections_max = limits::connections_max(settings.server.connections_max, files_max);
+    let connections_max =
+        limits::connections_max(settings.server.connections_max, files_max, workers);
     let watch = settings.tls.watch;
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(make_node(settings, inboxes, connections_max)?);
