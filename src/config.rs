@@ -598,7 +598,7 @@ fn published_secret(
     })
 }
 
-/// An event larger than the outbox would cut off every socket it goes to.
+/// An event larger than the outbox cuts off sockets for which anything waits already, however short the wait.
 fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
     let largest = apps
         .iter()
@@ -606,7 +606,7 @@ fn outbox_too_small(socket: &SocketSettings, apps: &[App]) -> Option<String> {
         .max()?;
     (largest > socket.outbox_bytes_max).then(|| {
         format!(
-            "socket.outbox_bytes_max is {}, but event_data_bytes_max lets through events of {largest} bytes: one that doesn't fit cuts off the sockets it goes to",
+            "socket.outbox_bytes_max is {}, but event_data_bytes_max lets through events of {largest} bytes: such a one cuts off each socket that hasn't taken the event before it yet",
             socket.outbox_bytes_max
         )
     })

@@ -70,6 +70,8 @@ pub struct Hub {
     letters: RefCell<HashMap<SocketKey, Vec<Letter>>>,
     /// connections that wait with reading until the inboxes have room
     parked: RefCell<Vec<Waker>>,
+    /// when the log was told at info of a connection that was given up, in seconds of the clock
+    eviction_logged_s: Cell<Option<u32>>,
 }
 
 impl Hub {
@@ -87,6 +89,7 @@ impl Hub {
             metrics,
             letters: RefCell::default(),
             parked: RefCell::default(),
+            eviction_logged_s: Cell::new(None),
         })
     }
 
@@ -97,6 +100,13 @@ impl Hub {
     /// Seconds of the hub's own coarse clock (as fine as [`ticker::TICK`]).
     pub fn now_s(&self) -> u32 {
         self.clock.get().now_s()
+    }
+
+    /// Whether a connection that is given up is to be logged at info: the first in a second. On a flooded channel a thousand may
+    /// be given up in one turn.
+    pub fn may_log_eviction(&self) -> bool {
+        let now_s = Some(self.now_s());
+        self.eviction_logged_s.replace(now_s) != now_s
     }
 
     pub fn add(&self, link: Rc<Link>) -> SocketKey {
@@ -328,15 +338,9 @@ impl Hub {
                 Due::Nothing => {}
                 // The connection owns what a ping says: it is woken to send it.
                 Due::Ping => link.wake(),
-                Due::PongTimeout => {
-                    tracing::debug!(socket_id = %link.socket_id(), "closing a socket that answers no ping");
-                    link.close(CloseReason::PongTimeout);
-                }
+                Due::PongTimeout => link.close(CloseReason::PongTimeout),
                 Due::AuthorizationTimeout => link.close(CloseReason::NotAuthorizedInTime),
-                Due::MessageTimeout => {
-                    tracing::debug!(socket_id = %link.socket_id(), "closing a socket whose message doesn't become whole (socket.message_timeout_s)");
-                    link.close(CloseReason::MessageTimeout);
-                }
+                Due::MessageTimeout => link.close(CloseReason::MessageTimeout),
                 Due::Cut => {
                     tracing::debug!(socket_id = %link.socket_id(), "cutting a socket that takes nothing or doesn't finish closing");
                     link.give_up();

@@ -115,7 +115,7 @@ fn serve(cli: &Cli, settings: Settings) -> Result<(), Failure> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let (files_max, warning) = limits::raise_file_limit();
+    let (files_max, warning) = limits::raise_file_limit(settings.server.workers);
     limits::check_files(files_max, settings.server.workers)?;
     if let Some(warning) = warning {
         tracing::warn!("{warning}");

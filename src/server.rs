@@ -33,6 +33,7 @@ use actix_rt::net::TcpStream;
 #[cfg(unix)]
 use actix_rt::net::UnixStream;
 use actix_server::{Server, ServerHandle};
+use tokio_rustls::TlsAcceptor;
 
 pub use self::{
     apart::Admin,
@@ -140,56 +141,31 @@ pub fn start_with(
     let tls = certificates.as_ref().map(Certificates::acceptor);
     let tls = tls.transpose()?;
     let is_activated = inherited.main.is_some();
-    let listening = Listening::open(&settings.server, inherited)?;
+    #[cfg_attr(not(unix), allow(unused_mut))]
+    let mut listening = Listening::open(&settings.server, inherited)?;
     let address = listening.main.local_addr()?;
     let plain = listening.plain.as_ref().map(TcpListener::local_addr);
     let workers = settings.server.workers;
     let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
-    let connections_max = limits::connections_max(settings.server.connections_max, files_max);
+    let connections_max =
+        limits::connections_max(settings.server.connections_max, files_max, workers);
     let watch = settings.tls.watch;
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(make_node(settings, inboxes, connections_max)?);
 
     let admin = Admin::start(&node, address)?;
-    let without_tls = Entrance {
+    let files_for_clients = limits::accepted_max(files_max, workers);
+    let entrance = Entrance {
         tls: None,
         takes_headers,
         node: node.clone(),
         silent: Arc::default(),
-        room: Arc::new(Room::for_connections(limits::accepted_max(
-            files_max, workers,
-        ))),
+        room: Arc::new(Room::for_connections(files_for_clients)),
     };
-    let main = Entrance {
-        tls,
-        ..without_tls.clone()
-    };
-    let for_php = Entrance {
-        takes_headers: false,
-        ..without_tls.clone()
-    };
-    let silent = without_tls.silent.clone();
-    let mut builder = Server::build()
-        .workers(workers)
-        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
-        .disable_signals()
-        .shutdown_timeout(2);
-    let stopping = builder.graceful_shutdown_signal();
-    let serve = |entrance: Entrance| {
-        let (unclaimed, stopping) = (unclaimed.clone(), stopping.clone());
-        move || http::service::<TcpStream>(unclaimed.clone(), entrance.clone(), stopping.clone())
-    };
-    builder = builder.listen("resound", listening.main, serve(main))?;
-    if let Some(listener) = listening.plain {
-        builder = builder.listen("resound plain", listener, serve(for_php))?;
-    }
+    let silent = entrance.silent.clone();
     #[cfg(unix)]
-    if let Some(listener) = listening.unix {
-        builder = builder.listen_uds("resound unix", listener, move || {
-            http::service::<UnixStream>(unclaimed.clone(), without_tls.clone(), stopping.clone())
-        })?;
-    }
-    let server = builder.run();
+    let socket_file = listening.socket_file.take();
+    let server = serve(listening, tls, entrance, unclaimed, workers)?;
     let handle = server.handle();
     let server = actix_rt::spawn(server);
     actix_rt::spawn(forget_expired_events(node.clone()));
@@ -208,8 +184,47 @@ pub fn start_with(
         is_activated,
         silent,
         #[cfg(unix)]
-        socket_file: listening.socket_file,
+        socket_file,
     })
+}
+
+/// Starts the workers on every listener. `entrance`: of a listener without TLS.
+fn serve(
+    listening: Listening,
+    tls: Option<TlsAcceptor>,
+    entrance: Entrance,
+    unclaimed: Unclaimed,
+    workers: usize,
+) -> io::Result<Server> {
+    let main = Entrance {
+        tls,
+        ..entrance.clone()
+    };
+    let for_php = Entrance {
+        takes_headers: false,
+        ..entrance.clone()
+    };
+    let mut builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
+        .disable_signals()
+        .shutdown_timeout(2);
+    let stopping = builder.graceful_shutdown_signal();
+    let by_tcp = |entrance: Entrance| {
+        let (unclaimed, stopping) = (unclaimed.clone(), stopping.clone());
+        move || http::service::<TcpStream>(unclaimed.clone(), entrance.clone(), stopping.clone())
+    };
+    builder = builder.listen("resound", listening.main, by_tcp(main))?;
+    if let Some(listener) = listening.plain {
+        builder = builder.listen("resound plain", listener, by_tcp(for_php))?;
+    }
+    #[cfg(unix)]
+    if let Some(listener) = listening.unix {
+        builder = builder.listen_uds("resound unix", listener, move || {
+            http::service::<UnixStream>(unclaimed.clone(), entrance.clone(), stopping.clone())
+        })?;
+    }
+    Ok(builder.run())
 }
 
 /// Alone or in a cluster, as the settings say.

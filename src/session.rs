@@ -28,7 +28,7 @@ use crate::{
     hub::{
         Hub, SocketKey,
         inbox::{ChannelKey, Letter},
-        link::{Link, Phase},
+        link::{End, Link, Phase},
     },
     metrics::kind_index,
     node::Node,
@@ -236,6 +236,20 @@ impl Session {
         is_over
     }
 
+    /// Says why the connection was given up. One whose client is gone is as common as a phone that loses its network: no line at
+    /// info.
+    fn note_eviction(&self, end: End, why: &str) {
+        let is_common = end == End::Server(CloseReason::PongTimeout);
+        log_refusal!(
+            !is_common && self.hub.may_log_eviction(),
+            app = self.app.id,
+            socket_id = %self.link.socket_id(),
+            peer = %self.client,
+            "gave up a connection: its client {why}"
+        );
+        self.node.observe().evicted(self.socket(), end);
+    }
+
     fn is_awaiting_too_much(&self) -> bool {
         let awaited = self.awaited.as_ref();
         awaited.is_some_and(|awaited| !awaited.takes_more())
@@ -305,8 +319,8 @@ impl Conversation for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let end = self.link.end();
-        if end.is_eviction() {
-            self.node.observe().evicted(self.socket(), end);
+        if let Some(why) = end.eviction() {
+            self.note_eviction(end, why);
         }
         awaited::end(self);
         signin::sign_out(self);

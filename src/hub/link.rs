@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    outbox::{Outbox, Written},
+    outbox::{FRAME_OVERHEAD_BYTES, Outbox, Written},
     ticker::{Due, KeepAlive, Vitals},
 };
 use crate::{
@@ -78,17 +78,23 @@ impl End {
         }
     }
 
-    /// Whether the server gave the connection up: its client takes nothing, says nothing, or comes to no end.
-    pub fn is_eviction(self) -> bool {
-        matches!(
-            self,
-            End::WriteTimeout
-                | End::Server(
-                    CloseReason::SlowConsumer
-                        | CloseReason::PongTimeout
-                        | CloseReason::MessageTimeout
-                )
-        )
+    /// Why the server gave the connection up: its client takes nothing, says nothing, or comes to no end. `None` for other ends.
+    pub fn eviction(self) -> Option<&'static str> {
+        match self {
+            End::WriteTimeout => {
+                Some("took nothing of what waited for it (socket.write_timeout_s)")
+            }
+            End::Server(CloseReason::SlowConsumer) => {
+                Some("reads too slowly: what waits for it is too much (socket.outbox_bytes_max)")
+            }
+            End::Server(CloseReason::MessageTimeout) => Some(
+                "began a message and didn't come to its end in time (socket.message_timeout_s)",
+            ),
+            End::Server(CloseReason::PongTimeout) => {
+                Some("answered no ping in time (app_defaults.pong_timeout_s)")
+            }
+            End::Server(_) | End::Client(_) | End::Violation(_) | End::Lost => None,
+        }
     }
 }
 
@@ -190,11 +196,6 @@ impl<T: Transport + ?Sized> Link<T> {
             self.outbox.borrow_mut().push(frame.as_bytes().clone());
             return;
         }
-        tracing::info!(
-            socket_id = %self.socket_id,
-            limit_bytes = self.outbox_bytes_max,
-            "closing a socket that doesn't read: its outbox is full (socket.outbox_bytes_max)"
-        );
         self.outbox.borrow_mut().abandon();
         self.close(CloseReason::SlowConsumer);
         self.note_slow();
@@ -204,8 +205,8 @@ impl<T: Transport + ?Sized> Link<T> {
     /// says nothing about the peer either.
     fn has_room_for(&self, frame: &Frame) -> bool {
         let outbox = self.outbox.borrow();
-        outbox.is_empty()
-            || outbox.behind_front_bytes() + frame.as_bytes().len() <= self.outbox_bytes_max
+        let bytes = frame.as_bytes().len() + FRAME_OVERHEAD_BYTES;
+        outbox.is_empty() || outbox.behind_front_bytes() + bytes <= self.outbox_bytes_max
     }
 
     /// Queues bytes that aren't a frame: the end of the HTTP conversation that came before.
@@ -407,11 +408,12 @@ mod tests {
         pong_timeout_s: 30,
     };
 
-    /// A link with room for 1000 bytes to a peer whose socket takes so many; both ends are returned.
+    /// A link with room for ten frames of 100 bytes to a peer whose socket takes so many bytes; both ends are returned.
     fn link(socket_bytes: usize) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(socket_bytes);
         let socket_id = SocketId::new(1, 1);
-        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 1000, 0, Arc::default());
+        let room = 10 * (100 + FRAME_OVERHEAD_BYTES);
+        let link = Link::new(ours, socket_id, None, KEEP_ALIVE, room, 0, Arc::default());
         link.set_task(Waker::noop());
         (link, theirs)
     }
@@ -457,6 +459,20 @@ mod tests {
         assert_eq!(link.phase(), Phase::Open);
         link.push(&frame);
         assert_eq!(link.phase(), Phase::Closing);
+    }
+
+    /// A client that asks for pongs and reads none must not have us keep many times the limit for it.
+    #[test]
+    fn c35_small_frames_count_with_what_they_take_besides_their_bytes() {
+        let (link, _theirs) = link(2);
+        let pong = Frame::pong(b"");
+        let most = 1640 / (2 + FRAME_OVERHEAD_BYTES);
+        // one that the socket takes, one on its way
+        (0..2 + most).for_each(|_| link.push(&pong));
+        assert_eq!(link.phase(), Phase::Open);
+        link.push(&pong);
+        assert_eq!(link.phase(), Phase::Closing);
+        assert_eq!(link.end(), End::Server(CloseReason::SlowConsumer));
     }
 
     #[test]

@@ -18,6 +18,10 @@ const SLICES_MAX: usize = 64;
 /// them back.
 const IDLE_SLOTS: usize = 1;
 
+/// What a frame takes in memory besides its bytes: its place in the queue, and the head of what holds its bytes. It counts, or half a
+/// million pongs of two bytes, each in an allocation of its own, would wait for a peer that asks for them and reads none.
+pub const FRAME_OVERHEAD_BYTES: usize = 64;
+
 /// Frames waiting for one socket, in order.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -62,10 +66,13 @@ impl Outbox {
         self.bytes
     }
 
-    /// Bytes that wait behind the first frame.
+    /// What waits behind the first frame, in bytes of memory: [`FRAME_OVERHEAD_BYTES`] for each frame besides its own.
     pub fn behind_front_bytes(&self) -> usize {
-        let front = self.frames.front().map_or(0, Bytes::len);
-        self.bytes - (front - self.front_written)
+        let Some(front) = self.frames.front() else {
+            return 0;
+        };
+        let behind = self.frames.len() - 1;
+        self.bytes - (front.len() - self.front_written) + behind * FRAME_OVERHEAD_BYTES
     }
 
     /// Drops everything that isn't on its way yet. A frame that is partly written stays, since what follows must begin
@@ -73,6 +80,7 @@ impl Outbox {
     pub fn abandon(&mut self) {
         let keep = usize::from(self.front_written > 0);
         self.frames.truncate(keep);
+        self.frames.shrink_to(IDLE_SLOTS);
         self.bytes = self
             .frames
             .front()
@@ -244,7 +252,8 @@ mod tests {
             };
             while flush(&mut outbox, &mut pipe).is_pending() {
                 assert_eq!(outbox.len_bytes(), whole.len() - pipe.taken.len());
-                let behind: usize = outbox.frames.iter().skip(1).map(Bytes::len).sum();
+                let behind = outbox.frames.iter().skip(1).map(Bytes::len);
+                let behind: usize = behind.map(|bytes| bytes + FRAME_OVERHEAD_BYTES).sum();
                 assert_eq!(outbox.behind_front_bytes(), behind);
                 pipe.room = room;
             }
@@ -278,7 +287,7 @@ mod tests {
     fn abandon_keeps_only_a_frame_that_is_partly_written() {
         let mut outbox = Outbox::default();
         outbox.push(Bytes::from_static(b"abcdef"));
-        outbox.push(Bytes::from_static(b"ghi"));
+        (0..100).for_each(|_| outbox.push(Bytes::from_static(b"ghi")));
         let mut pipe = Pipe {
             taken: Vec::new(),
             room: 2,
@@ -288,6 +297,7 @@ mod tests {
         outbox.abandon();
         outbox.push(Bytes::from_static(b"!"));
         assert_eq!(outbox.len_bytes(), 5);
+        assert!(outbox.frames.capacity() < 8);
         pipe.room = 100;
         assert!(flush(&mut outbox, &mut pipe).is_ready());
         assert_eq!(pipe.taken, b"abcdef!");

@@ -23,11 +23,8 @@ const OPENING_BYTES: usize = 1024;
 
 /// The connection as HTTP may use it, or `None` if it was turned away.
 pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
+    let peer = raw.peer()?;
     raw.prepare(entrance.unsent_bytes_max());
-    let peer = Peer {
-        address: raw.peer_address(),
-        is_tls: false,
-    };
     if entrance.room.is_exceeded() {
         turn_away_for_room(entrance, &raw, &peer);
         return None;

@@ -2,33 +2,41 @@
 
 use rlimit::Resource;
 
-/// Files kept back for everything that isn't a client's socket: at least so many, and this share of all. Most are for HTTP
-/// connections, those of PHP for instance, and for clients that are being told why they are refused.
-const RESERVED_FILES: u64 = 128;
-const RESERVED_SHARE: u64 = 50;
-
-/// Of these, files that no connection gets: the log, the listener, epoll, webhooks, Redis.
+/// Files that no connection gets: the log, the listener, epoll, webhooks, Redis.
 const OWN_FILES: u64 = 64;
 
-/// Files a worker opens for itself, with room to spare: epoll, wake-ups, its end of the listener.
+/// Files a worker opens for itself, with room to spare: epoll, wake-ups, its end of the listener. So many, if that is more.
 const FILES_PER_WORKER: u64 = 8;
 
-fn reserved_files(files_max: u64) -> u64 {
-    RESERVED_FILES.max(files_max / RESERVED_SHARE)
+/// Besides those, files of connections that aren't sockets: HTTP, PHP's for instance, and clients that are being told why they
+/// are refused.
+const FILES_FOR_HTTP: u64 = 64;
+
+/// This share of all files is kept back for both, if that is more.
+const RESERVED_SHARE: u64 = 50;
+
+fn own_files(workers: usize) -> u64 {
+    OWN_FILES.max(FILES_PER_WORKER.saturating_mul(workers as u64))
+}
+
+/// Files kept back for everything that isn't a client's socket.
+fn reserved_files(files_max: u64, workers: usize) -> u64 {
+    let least = own_files(workers).saturating_add(FILES_FOR_HTTP);
+    least.max(files_max / RESERVED_SHARE)
 }
 
 /// Below this many files a warning is due.
 const FILES_WANTED: u64 = 10_000;
 
 /// Raises the soft file limit to the hard one; returns what is in force. A sentence to log comes along when that is low.
-pub fn raise_file_limit() -> (u64, Option<String>) {
+pub fn raise_file_limit(workers: usize) -> (u64, Option<String>) {
     let limit = rlimit::increase_nofile_limit(u64::MAX)
         .or_else(|_| Resource::NOFILE.get_soft())
         .unwrap_or(1024);
     let warning = (limit < FILES_WANTED).then(|| {
         format!(
             "only {limit} open files are allowed, so at most {} connections: raise the hard limit (LimitNOFILE= in systemd, minfds in supervisord, --ulimit nofile= in Docker, `ulimit -Hn`)",
-            limit.saturating_sub(reserved_files(limit))
+            connections_max(None, limit, workers)
         )
     });
     (limit, warning)
@@ -46,8 +54,7 @@ pub struct TooFewFiles {
 
 /// Refuses a limit at which the workers couldn't start or not one client could connect.
 pub fn check_files(files_max: u64, workers: usize) -> Result<(), TooFewFiles> {
-    let of_workers = FILES_PER_WORKER.saturating_mul(workers as u64);
-    let needed = RESERVED_FILES.max(of_workers);
+    let needed = own_files(workers).saturating_add(FILES_FOR_HTTP);
     if files_max <= needed {
         return Err(TooFewFiles {
             allowed: files_max,
@@ -57,17 +64,17 @@ pub fn check_files(files_max: u64, workers: usize) -> Result<(), TooFewFiles> {
     Ok(())
 }
 
-/// Connections this node takes: what is set, and never more than the file limit allows.
-pub fn connections_max(set: Option<usize>, files_max: u64) -> usize {
-    let by_files = files_max.saturating_sub(reserved_files(files_max));
+/// Sockets this node takes: what is set, and never more than the file limit allows.
+pub fn connections_max(set: Option<usize>, files_max: u64, workers: usize) -> usize {
+    let by_files = files_max.saturating_sub(reserved_files(files_max, workers));
     let by_files = usize::try_from(by_files).unwrap_or(usize::MAX);
     set.unwrap_or(usize::MAX).min(by_files.max(1))
 }
 
 /// Connections of any kind that may be open at a time.
 pub fn accepted_max(files_max: u64, workers: usize) -> usize {
-    let own = OWN_FILES.max(FILES_PER_WORKER.saturating_mul(workers as u64));
-    usize::try_from(files_max.saturating_sub(own).max(1)).unwrap_or(usize::MAX)
+    let by_files = files_max.saturating_sub(own_files(workers));
+    usize::try_from(by_files.max(1)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -76,14 +83,28 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_by_setting_and_files() {
-        assert_eq!(connections_max(None, 1024), 896);
-        assert_eq!(connections_max(Some(100), 1024), 100);
-        assert_eq!(connections_max(Some(5000), 1024), 896);
-        assert_eq!(connections_max(None, 10), 1);
-        assert_eq!(connections_max(None, 20_000), 19_600);
+        assert_eq!(connections_max(None, 1024, 2), 896);
+        assert_eq!(connections_max(Some(100), 1024, 2), 100);
+        assert_eq!(connections_max(Some(5000), 1024, 2), 896);
+        assert_eq!(connections_max(None, 10, 1), 1);
+        assert_eq!(connections_max(None, 20_000, 2), 19_600);
         assert_eq!(accepted_max(20_000, 2), 19_936);
         assert_eq!(accepted_max(1024, 64), 512);
         assert_eq!(accepted_max(10, 1), 1);
+    }
+
+    /// Who would be one socket too many is told so, over a connection that there must be room for; PHP must get in as well.
+    #[test]
+    fn there_is_room_for_more_connections_than_sockets() {
+        for workers in [1, 2, 8, 64, 1024] {
+            for files_max in [200, 1024, 8320, 20_000, 1_048_576] {
+                if check_files(files_max, workers).is_ok() {
+                    let sockets = connections_max(None, files_max, workers);
+                    let accepted = accepted_max(files_max, workers);
+                    assert!(sockets + 64 <= accepted, "{files_max} {workers}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -92,6 +113,7 @@ mod tests {
         assert!(check_files(128, 1).is_err());
         assert_eq!(check_files(129, 1), Ok(()));
         assert_eq!(check_files(1024, 64), Ok(()));
+        assert!(check_files(576, 64).is_err());
         assert!(check_files(1024, 128).is_err());
         let text = check_files(20, 2).expect_err("too few").to_string();
         assert!(text.contains("only 20 open files"), "{text}");
@@ -99,7 +121,7 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_raised_to_the_hard_one() {
-        let (limit, _) = raise_file_limit();
+        let (limit, _) = raise_file_limit(2);
         let (soft, hard) = Resource::NOFILE.get().expect("limits");
         assert_eq!(soft, hard);
         assert_eq!(limit, soft);

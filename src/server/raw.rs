@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice},
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,7 +15,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::room::Taken;
-use crate::hub::link::Transport;
+use crate::{hub::link::Transport, peer::Peer};
 
 /// What a listener accepts.
 pub enum Raw {
@@ -39,13 +38,18 @@ impl From<UnixStream> for Raw {
 }
 
 impl Raw {
-    /// `None` on a Unix socket, or when the peer is gone already.
-    pub fn peer_address(&self) -> Option<SocketAddr> {
-        match self {
-            Raw::Tcp(stream, _) => stream.peer_addr().ok(),
+    /// Who is at the other end. `None`: nobody any more. What was said over TCP before can still be read then, but must not be
+    /// taken for somebody's at a Unix socket, who is believed.
+    pub fn peer(&self) -> Option<Peer> {
+        let address = match self {
+            Raw::Tcp(stream, _) => Some(stream.peer_addr().ok()?),
             #[cfg(unix)]
             Raw::Unix(..) => None,
-        }
+        };
+        Some(Peer {
+            address,
+            is_tls: false,
+        })
     }
 
     /// Has what is written leave at once, for frames are small, and lets the system hold no more than `unsent_bytes_max` of

@@ -13,7 +13,7 @@ use tokio::{
 use crate::{
     helpers::{Files, Made, PATIENCE},
     peer::{Socket, Stream, answer, any_version, ok, rest, send, tcp, tls},
-    process::{Process, Start},
+    process::{Process, Start, metrics},
     proxy_protocol,
 };
 
@@ -41,21 +41,16 @@ impl Broken {
     /// `head`: what must come first in the settings, of the section `[server]`.
     fn start(server: &str, more: &str) -> Broken {
         let settings = format!(
-            "[server]\nhandshake_timeout_s = 3\n{server}\n[socket]\nclose_timeout_s = 1\n[admin]\nport = 0\n{more}"
+            "[server]\nhandshake_timeout_s = 3\n{server}\n[socket]\nclose_timeout_s = 1\n{more}"
         );
-        let (process, address, earlier) = Process::listening_after(
-            Start {
-                settings: &settings,
-                ..Start::default()
-            },
-            "live stream on http://",
-        );
-        let (_, admin) = earlier.split_once("http://").expect("an address");
-        let admin = admin.split_whitespace().next().unwrap_or_default();
+        let (process, address, admin) = Process::listening_with_admin(Start {
+            settings: &settings,
+            ..Start::default()
+        });
         Broken {
             process,
             address,
-            admin: admin.parse().expect("an address"),
+            admin,
         }
     }
 
@@ -93,7 +88,8 @@ impl Broken {
         drop(next);
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            let open = self.open().await;
+            let gauges = ["connections", "subscriptions", "channels"];
+            let open = metrics(self.admin, &gauges).await;
             if open.iter().all(|line| line.ends_with(" 0")) && !open.is_empty() {
                 break;
             }
@@ -107,23 +103,6 @@ impl Broken {
             let is_bad = line.contains(" ERROR ") || line.contains("panicked");
             assert!(!is_bad, "{line}");
         }
-    }
-
-    /// Gauges of connections, subscriptions and channels.
-    async fn open(&self) -> Vec<String> {
-        let mut stream = tcp(self.admin).await;
-        send(
-            &mut stream,
-            "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-        )
-        .await;
-        let page = rest(&mut stream).await;
-        let names = ["connections", "subscriptions", "channels"];
-        let is_gauge = |line: &&str| {
-            let starts = |name| line.starts_with(&format!("resound_{name}{{"));
-            names.iter().any(starts)
-        };
-        page.lines().filter(is_gauge).map(str::to_owned).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -13,11 +14,14 @@ use tokio::{
 use crate::{
     helpers::PATIENCE,
     peer::{Socket, answer, event, ok, publish, send, tcp},
-    process::{Process, Start},
+    process::{Process, Start, metrics},
 };
 
 /// Of these 128 are for sockets, 64 for other connections.
 const FILES: u32 = 256;
+
+/// Clients that come at once when there is no room: more than the server has files.
+const CROWD: usize = 400;
 
 const SETTINGS: &str = "[server]\nworkers = 2\nhandshake_timeout_s = 600\nkeep_alive_s = 600\n\
                         [socket]\nclose_timeout_s = 1\n[limits]\nhandshakes_per_s_per_address = 0\n";
@@ -37,9 +41,26 @@ async fn kept(address: SocketAddr) -> Option<TcpStream> {
     }
 }
 
+/// Waits until the server ends a connection over which nothing is said.
+async fn sent_away(address: SocketAddr) {
+    if let Ok(mut stream) = TcpStream::connect(address).await {
+        let end = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
+        let end = end.expect("turned away");
+        end.expect_err("nothing was asked");
+    }
+}
+
+/// How many were turned away since there was no file for them.
+async fn turned_away(admin: SocketAddr) -> u64 {
+    let refusals = metrics(admin, &["refusals_total"]).await;
+    let line = r#"refusals_total{what="transport",reason="no_room"} "#;
+    let count = refusals.iter().find_map(|sample| sample.strip_prefix(line));
+    count.map_or(0, |count| count.parse().expect("a number"))
+}
+
 #[tokio::test]
 async fn at_the_limit_newcomers_are_refused_and_those_inside_are_served() {
-    let (process, address) = Process::listening(Start {
+    let (process, address, admin) = Process::listening_with_admin(Start {
         settings: SETTINGS,
         files: Some(FILES),
         ..Start::default()
@@ -70,9 +91,13 @@ async fn at_the_limit_newcomers_are_refused_and_those_inside_are_served() {
         line.contains("LimitNOFILE=") && line.contains("ulimit -n"),
         "{line}"
     );
-    for _ in 0..500 {
+    for _ in 0..100 {
         assert!(kept(address).await.is_none());
     }
+    // an operator gets in, and sees what goes on
+    assert!(turned_away(admin).await >= 100);
+    // hundreds at once take even the own files of the server for a moment, which then takes none for half a second
+    join_all((0..CROWD).map(|_| sent_away(address))).await;
     // events still come, over the connection that the backend has kept
     for n in 0..20 {
         let data = n.to_string();

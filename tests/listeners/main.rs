@@ -11,5 +11,6 @@ mod peer;
 mod process;
 mod proxy_protocol;
 mod stop;
+mod stopped;
 mod systemd;
 mod tls;

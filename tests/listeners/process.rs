@@ -103,6 +103,19 @@ impl Process {
         (process, address, line)
     }
 
+    /// The same with an admin listener; returns its address as well.
+    pub fn listening_with_admin(start: Start<'_>) -> (Process, SocketAddr, SocketAddr) {
+        let settings = format!("[admin]\nport = 0\n{}", start.settings);
+        let start = Start {
+            settings: &settings,
+            ..start
+        };
+        let (process, address, line) = Process::listening_after(start, "live stream on http://");
+        let (_, admin) = line.split_once("http://").expect("an address");
+        let admin = admin.split_whitespace().next().unwrap_or_default();
+        (process, address, admin.parse().expect("an address"))
+    }
+
     fn told_to_listen(start: Start<'_>) -> (Process, SocketAddr) {
         let address = free_listener().local_addr().expect("an address");
         let port = address.port().to_string();
@@ -175,6 +188,23 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What an admin listener says of these metrics: a line for each sample, without `resound_`.
+pub async fn metrics(admin: SocketAddr, names: &[&str]) -> Vec<String> {
+    let mut stream = tcp(admin).await;
+    let get = "GET /metrics HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    send(&mut stream, get).await;
+    let page = rest(&mut stream).await;
+    let samples = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("resound_"));
+    let is_asked = |line: &&str| {
+        line.split(['{', ' '])
+            .next()
+            .is_some_and(|name| names.contains(&name))
+    };
+    samples.filter(is_asked).map(str::to_owned).collect()
 }
 
 /// Ends at the start; the code and what it says.

@@ -43,7 +43,7 @@ async fn read_until(stream: &mut TcpStream, bytes: &mut Vec<u8>, text: &str) -> 
 async fn c34_five_thousand_sockets_are_closed_at_the_set_rate() {
     const SOCKETS: usize = 5_000;
     const RATE: usize = 2_500;
-    limits::raise_file_limit();
+    limits::raise_file_limit(2);
     let mut server = Server::start(&format!(
         "[server]\ndrain_s = 0\ndrain_rate_per_s = {RATE}\nhandshake_timeout_s = 60\n[app_defaults]\nping_interval_s = 3600"
     ));

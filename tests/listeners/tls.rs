@@ -123,6 +123,7 @@ async fn handshakes_that_never_finish_are_cut() {
         streams.push(stream);
     }
     join_all(streams.iter_mut().map(rest)).await;
+    eventually("all are counted", || server.refused("not_ready") == 3).await;
     // a head that doesn't come, after the TLS handshake
     let mut stream = tls(server.address, &any_version(&[&made])).await;
     send(&mut stream, "GET /up HT").await;

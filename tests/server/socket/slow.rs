@@ -1,6 +1,6 @@
 //! Clients that read slowly or not at all, that never come to an end, or that send as fast as they can: they are cut for a
 //! reason that is counted, and the others notice nothing.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -16,6 +16,9 @@ use crate::{
 struct Others(Vec<Client>);
 
 const OTHERS: usize = 4;
+
+/// In which they have a batch of events at the latest, however busy the machine.
+const LATENCY_MAX: Duration = Duration::from_secs(5);
 
 impl Others {
     async fn of(server: &Server) -> Others {
@@ -38,6 +41,7 @@ impl Others {
                 .map(|n| json!({"channel": "room", "name": n.to_string(), "data": padding}))
                 .collect();
             let batch = json!({ "batch": events }).to_string();
+            let begin = Instant::now();
             post(server, "/batch_events", &batch)
                 .await
                 .assert_json("{}");
@@ -46,6 +50,8 @@ impl Others {
                     assert_eq!(client.next().await["event"], n.to_string());
                 }
             }
+            let latency = begin.elapsed();
+            assert!(latency < LATENCY_MAX, "held up for {latency:?}");
             number += BATCH;
         }
     }
