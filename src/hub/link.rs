@@ -253,12 +253,15 @@ impl<T: Transport + ?Sized> Link<T> {
         self.wake();
     }
 
-    /// Ends a connection that takes nothing, or doesn't finish closing. What the system still holds for it goes at once.
+    /// Ends a connection that takes nothing, or doesn't finish closing. If it hasn't taken all, or seems dead, what the system still
+    /// holds for it goes at once. Whoever only leaves closing to us may still read why it was closed.
     pub fn give_up(&self) {
-        self.io.borrow_mut().reset_at_end();
         if self.phase.get() == Phase::Open {
             self.note_end(End::WriteTimeout);
             self.metrics.evicted_write_timeout.add(1);
+        }
+        if !self.outbox.borrow().is_empty() || self.end().eviction().is_some() {
+            self.io.borrow_mut().reset_at_end();
         }
         self.cut();
     }

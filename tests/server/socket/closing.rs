@@ -296,6 +296,15 @@ async fn c35_writes_that_get_nowhere_end_a_connection() {
 }
 
 #[tokio::test]
+async fn whoever_took_everything_and_leaves_closing_to_the_server_is_not_reset() {
+    let server = Server::with("[socket]\nclose_timeout_s = 1\n").await;
+    let mut raw = Raw::upgraded(&server).await;
+    raw.established().await;
+    raw.send(frame(FIN | 7, b"")).await;
+    assert!(!raw.ends_in_reset().await);
+}
+
+#[tokio::test]
 async fn c37_however_a_connection_ends_its_memberships_end() {
     let server = Server::with(
         "[app_defaults]\nping_interval_s = 1\npong_timeout_s = 1\n[socket]\nclose_timeout_s = 1\n",
