@@ -486,7 +486,15 @@ impl Redis {
             registered.members = state.members.values().cloned().collect();
         }
         match (before.total > 0, state.total > 0) {
-            (false, true) if lost.is_none() => happened.push(Happening::Occupied),
+            (false, true) => match lost {
+                None => happened.push(Happening::Occupied),
+                Some(_) if rules.is_told && rules.hold.is_some() => {
+                    if let Some(written) = self.news.get_mut(key) {
+                        written.remove(".");
+                    }
+                }
+                Some(_) => {}
+            },
             (true, false) => happened.push(Happening::Vacated),
             _ => {}
         }
