@@ -120,6 +120,7 @@ struct Node {
 }
 
 struct World {
+    seed: u64,
     random: SmallRng,
     redis: Redis,
     /// who listens to a channel, by the node's place
@@ -217,6 +218,7 @@ impl World {
             told: Vec::new(),
         };
         World {
+            seed,
             random: SmallRng::seed_from_u64(seed),
             redis: Redis::default(),
             topics: HashMap::new(),
@@ -323,7 +325,11 @@ impl World {
             } => {
                 if let What::MemberRemoved(user_id) = &what {
                     let who = (channel.clone(), user_id.clone());
-                    assert!(!self.staying.contains(&who), "{user_id} is there");
+                    assert!(
+                        !self.staying.contains(&who),
+                        "seed {}, {user_id} is there",
+                        self.seed
+                    );
                 }
                 for socket in node.sockets.values_mut() {
                     if socket.channel == channel
