@@ -341,6 +341,9 @@ impl Channel {
     /// A message has come. If others are missing before it, what the node has must be registered anew.
     pub(super) fn hear(&mut self, key: &ChannelKey, message: Message, out: &mut Vec<Output>) {
         let sequence = message.sequence;
+        if let What::Doubt(doubt) = message.what {
+            self.settle_later(key, Some(doubt), out);
+        }
         if !self.is_synced {
             self.hold(message);
         } else if sequence == self.sequence + 1 {
@@ -384,6 +387,11 @@ impl Channel {
         self.heard_events = 0;
         self.life = 0;
         self.held.clear();
+        self.count = None;
+        if !self.present.is_empty() {
+            self.present.clear();
+            self.revised();
+        }
     }
 
     /// From this sequence on every message is known to come. What came before its turn is told now.
@@ -428,7 +436,7 @@ impl Channel {
                 self.count = Some((told.sequence, *count));
                 true
             }
-            What::Nothing => false,
+            What::Doubt(_) | What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
         if is_news && !self.workers.is_empty() {

@@ -399,7 +399,6 @@ impl Redis {
             ..State::default()
         });
         state.sequence = state.sequence.max(seen);
-        state.next(What::Nothing, told);
         if let Some(lost) = lost.filter(|_| is_lost) {
             state.doubt.get_or_insert(patience);
             for member in &lost.members {
@@ -409,6 +408,11 @@ impl Redis {
                 state.doubtful.insert(user);
             }
         }
+        let what = match state.doubt.is_some_and(|doubt| doubt >= patience) {
+            true => What::Doubt(DOUBT),
+            false => What::Nothing,
+        };
+        state.next(what, told);
         let mine: Vec<String> = state
             .connections
             .keys()

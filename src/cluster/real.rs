@@ -236,6 +236,8 @@ fn event(text: &str) -> Arc<Event> {
 fn text(what: &What) -> String {
     match what {
         What::Event(event) => format!("{:?}", event.body),
+        // for how long is nobody's business
+        What::Doubt(_) => "Doubt".to_owned(),
         what => format!("{what:?}"),
     }
 }
@@ -466,7 +468,11 @@ impl Node for TestNode {
                             client.wrongs.push(format!("{id} removed, but not there"));
                         }
                     }
-                    What::MemberChanged(_) | What::Count(_) | What::Online(_) | What::Nothing => {}
+                    What::MemberChanged(_)
+                    | What::Count(_)
+                    | What::Online(_)
+                    | What::Doubt(_)
+                    | What::Nothing => {}
                 }
             }
         });

@@ -109,7 +109,6 @@ local function tell(kind, body)
     redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
 end
 
-tell('.', '')
 local function happens(what)
     if ARGV[7] ~= '' then
         redis.call('HSET', held, '+' .. ARGV[7] .. '/' .. what, node)
@@ -146,6 +145,8 @@ if is_lost then
         redis.call('SET', cached, ARGV[16], 'NX', 'PX', ARGV[17])
     end
 end
+-- Whoever is there finds out in time who isn't: this node may have gone by then.
+tell('.', doubt > now and string.format('%.0f', doubt - now) or '')
 local function is_in_doubt(user)
     return doubt > 0 and redis.call('HEXISTS', connections, '?|' .. user) == 1
 end
