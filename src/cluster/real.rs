@@ -820,7 +820,10 @@ async fn news_of_who_left_wait_for_a_return_to_any_node() {
     let server = RedisServer::start();
     let (mut a, mut b) = (Running::start(&server), Running::start(&server));
     for node in [&a, &b] {
-        let hold = Some(Duration::from_millis(400));
+        // nobody is told who comes and goes before
+        eventually("Redis is there", || node.node.look(|c| c.ups == 1)).await;
+        // longer than she takes on a busy machine
+        let hold = Some(Duration::from_millis(1_500));
         node.node.look(|clients| clients.hold = hold);
     }
     let happened = |a: &Running, b: &Running| -> Vec<Happening> {
@@ -1040,6 +1043,7 @@ async fn a_clock_that_leaps_is_nobodys_death() {
 async fn nothing_stays_of_a_node_that_was_taken_for_dead() {
     let server = RedisServer::start();
     let mut a = Running::start(&server);
+    eventually("Redis is there", || a.node.look(|clients| clients.ups == 1)).await;
     a.join("ann");
     all_agree(&[&a]).await;
     let keys = Keys::new("test");
@@ -1065,6 +1069,7 @@ async fn nothing_stays_of_a_node_that_was_taken_for_dead() {
 async fn connections_that_end_while_redis_is_away_do_not_count_when_it_is_back() {
     let server = RedisServer::start();
     let mut a = Running::start(&server);
+    eventually("Redis is there", || a.node.look(|clients| clients.ups == 1)).await;
     a.join("ann");
     all_agree(&[&a]).await;
     let connections = Keys::new("test").connections_of("7");
