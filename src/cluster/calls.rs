@@ -13,8 +13,9 @@ use super::{
 };
 use crate::protocol::presence::Member as ChannelMember;
 
-/// Beyond the time that news wait and the time until somebody else tells them, for a node that is slow to ask.
-const REMEMBERED_LONGER: Duration = Duration::from_secs(60);
+/// Beyond the time that news wait and the time until somebody else tells them: nobody asks for them while Redis can't be reached, and
+/// none of this is lost by it. What was told is forgotten at once.
+const REMEMBERED_LONGER: Duration = Duration::from_secs(3_600);
 
 /// Until a dead node is noticed, and those who take its place and die in the middle of it, one after the other.
 const HEARTBEATS_REMEMBERED: u32 = 12;
@@ -201,4 +202,23 @@ pub fn answer(call: &Call, value: &Value) -> RedisResult<Answer> {
             None => Answer::Lost,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_remembered_for_longer_than_redis_is_away() {
+        let rules = Rules {
+            is_told: true,
+            ..Rules::default()
+        };
+        let check = |rules: Rules| {
+            let remembered = |news: News<'_>| news.remembered_ms;
+            with_news("a", 1, rules, Duration::from_secs(5), remembered)
+        };
+        assert!(Duration::from_millis(check(rules)) > Duration::from_secs(3_600));
+        assert_eq!(check(Rules::default()), 0);
+    }
 }

@@ -21,6 +21,9 @@ use crate::{
     protocol::presence::Member,
 };
 
+/// Messages of a channel that wait for a registration. Of a busy one more come than Redis remembers by default.
+const HELD_MAX: usize = 4_096;
+
 /// The last edition of any channel's list of members.
 static EDITIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -115,7 +118,7 @@ pub(super) struct Channel {
     /// it is planned to find out who is there
     is_settling: bool,
     /// messages that came before it is known where they belong
-    held: Vec<Message>,
+    held: VecDeque<Message>,
     /// the last event of each other process, by number: one that comes again is known by it
     numbers: HashMap<Arc<str>, u64>,
     /// the last of our own events that the subscribers here got
@@ -338,15 +341,18 @@ impl Channel {
     /// A message has come. If others are missing before it, what the node has must be registered anew.
     pub(super) fn hear(&mut self, key: &ChannelKey, message: Message, out: &mut Vec<Output>) {
         let sequence = message.sequence;
+        if let What::Doubt(doubt) = message.what {
+            self.settle_later(key, Some(doubt), out);
+        }
         if !self.is_synced {
-            self.held.push(message);
+            self.hold(message);
         } else if sequence == self.sequence + 1 {
             let what = self.news(message);
             self.tell(key, Told { sequence, what }, out);
             self.let_in(key, out);
         } else if sequence > self.sequence {
             self.lose_touch();
-            self.held.push(message);
+            self.hold(message);
         } else {
             // The answer to a registration has overtaken it.
             let sequence = self.sequence;
@@ -355,6 +361,15 @@ impl Channel {
                 self.tell(key, Told { sequence, what }, out);
             }
         }
+    }
+
+    /// Keeps a message until it is known where it belongs. Of too many the first ones are let go: the registration finds them in what Redis
+    /// remembers, or counts them as missed.
+    fn hold(&mut self, message: Message) {
+        if self.held.len() >= HELD_MAX {
+            self.held.pop_front();
+        }
+        self.held.push_back(message);
     }
 
     /// From now on it isn't known what was missed, until the channel is registered again.
@@ -372,6 +387,11 @@ impl Channel {
         self.heard_events = 0;
         self.life = 0;
         self.held.clear();
+        self.count = None;
+        if !self.present.is_empty() {
+            self.present.clear();
+            self.revised();
+        }
     }
 
     /// From this sequence on every message is known to come. What came before its turn is told now.
@@ -416,7 +436,7 @@ impl Channel {
                 self.count = Some((told.sequence, *count));
                 true
             }
-            What::Nothing => false,
+            What::Doubt(_) | What::Nothing => false,
         };
         self.sequence = self.sequence.max(told.sequence);
         if is_news && !self.workers.is_empty() {
@@ -433,7 +453,7 @@ impl Channel {
     pub(super) fn part(&mut self, key: &ChannelKey, out: &mut Vec<Output>) -> Vec<Pending> {
         // Our own events go before those that come after them now; others wait for what is missing before them.
         let is_own = |message: &Message| message.origin == self.origin;
-        let (own, others): (Vec<Message>, Vec<Message>) =
+        let (own, others): (VecDeque<Message>, VecDeque<Message>) =
             std::mem::take(&mut self.held).into_iter().partition(is_own);
         self.held = others;
         for message in own {
@@ -472,68 +492,8 @@ impl Channel {
             }
         }
         match (&pending.ask, answer) {
-            (&Ask::Join { ticket, .. }, Answer::Joined(Joined::Full)) => {
-                out.push(Output::Full(ticket));
-            }
-            (
-                Ask::Join { member, rules, .. },
-                Answer::Joined(Joined::Yes {
-                    sequence,
-                    subscriptions,
-                    is_new_member,
-                    told,
-                    is_return,
-                    is_members_return,
-                    kept,
-                    members,
-                    events,
-                    life,
-                    doubt,
-                }),
-            ) => {
-                // Somebody is here, but Redis knows nothing of it: what it has written down is no news.
-                let is_lost = self.life != 0 && life != self.life && self.has_anybody();
-                let mut tell = |happening, was_told| {
-                    out.push(match was_told {
-                        true => Output::ForgetNews(key.clone(), happening, number),
-                        false => happened(key, happening, number, None),
-                    });
-                };
-                if subscriptions == 1 && !is_return {
-                    tell(Happening::Occupied, is_lost);
-                }
-                if let (true, false, Some(member)) = (is_new_member, is_members_return, member) {
-                    let was_told = is_lost && self.present.contains_key(&member.user_id);
-                    tell(Happening::MemberAdded(member.user_id.clone()), was_told);
-                }
-                self.rules = *rules;
-                self.counted(key, told, subscriptions, out);
-                // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
-                let is_first = subscriptions == 1 && !self.has_anybody();
-                let has_lost = is_lost || (subscriptions == 1 && !is_first);
-                if !is_first && (has_lost || (!self.is_synced && !self.asked_for_all)) {
-                    self.lose_touch();
-                }
-                let members = match member {
-                    Some(member) if is_first => vec![member.clone()],
-                    _ => members
-                        .iter()
-                        .filter_map(|text| parse_member(text))
-                        .collect(),
-                };
-                self.arriving.push_back((sequence, pending));
-                if is_first || (!self.is_synced && !self.is_to_register) {
-                    self.list(members);
-                    self.is_online = kept.is_some();
-                    self.cached = kept;
-                    self.heard_events = events;
-                    self.life = life;
-                    self.alone.clear();
-                    self.settle_later(key, doubt, out);
-                    self.sync(key, sequence, out);
-                } else {
-                    self.let_in(key, out);
-                }
+            (Ask::Join { .. }, Answer::Joined(joined)) => {
+                self.joined(key, pending, joined, number, out);
             }
             (
                 Ask::Leave {
@@ -579,6 +539,110 @@ impl Channel {
             _ => {}
         }
         None
+    }
+
+    /// `number`: of the news that come of it.
+    fn joined(
+        &mut self,
+        key: &ChannelKey,
+        pending: Pending,
+        joined: Joined,
+        number: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let Ask::Join {
+            ticket,
+            member,
+            rules,
+            ..
+        } = &pending.ask
+        else {
+            return;
+        };
+        self.tell_joined(key, &joined, member.as_deref(), number, out);
+        let Joined::Yes {
+            sequence,
+            subscriptions,
+            told,
+            kept,
+            members,
+            events,
+            life,
+            doubt,
+            ..
+        } = joined
+        else {
+            return out.push(Output::Full(*ticket));
+        };
+        self.rules = *rules;
+        self.counted(key, told, subscriptions, out);
+        // Nobody else is there, or was: everything begins with this one. Otherwise Redis has lost what was here.
+        let is_first = subscriptions == 1 && !self.has_anybody();
+        let has_lost = self.knows_another_life(life) || (subscriptions == 1 && !is_first);
+        if !is_first && (has_lost || (!self.is_synced && !self.asked_for_all)) {
+            self.lose_touch();
+        }
+        let members = match member {
+            Some(member) if is_first => vec![member.clone()],
+            _ => members
+                .iter()
+                .filter_map(|text| parse_member(text))
+                .collect(),
+        };
+        self.arriving.push_back((sequence, pending));
+        if is_first || (!self.is_synced && !self.is_to_register) {
+            self.list(members);
+            self.is_online = kept.is_some();
+            self.cached = kept;
+            self.heard_events = events;
+            self.life = life;
+            self.alone.clear();
+            self.settle_later(key, doubt, out);
+            self.sync(key, sequence, out);
+        } else {
+            self.let_in(key, out);
+        }
+    }
+
+    /// Somebody is here, but Redis, for which the channel has this life, knows nothing of it.
+    fn knows_another_life(&self, life: u64) -> bool {
+        self.life != 0 && life != self.life && self.has_anybody()
+    }
+
+    /// Tells the webhooks of a join. What Redis has written down because it had lost the channel is no news.
+    fn tell_joined(
+        &self,
+        key: &ChannelKey,
+        joined: &Joined,
+        member: Option<&Member>,
+        number: u64,
+        out: &mut Vec<Output>,
+    ) {
+        let &Joined::Yes {
+            subscriptions,
+            is_new_member,
+            is_return,
+            is_members_return,
+            life,
+            ..
+        } = joined
+        else {
+            return;
+        };
+        let is_lost = self.knows_another_life(life);
+        let mut tell = |happening, was_told| {
+            out.push(match was_told {
+                true => Output::ForgetNews(key.clone(), happening, number),
+                false => happened(key, happening, number, None),
+            });
+        };
+        if subscriptions == 1 && !is_return {
+            tell(Happening::Occupied, is_lost);
+        }
+        if let (true, false, Some(member)) = (is_new_member, is_members_return, member) {
+            let was_told = is_lost && self.present.contains_key(&member.user_id);
+            tell(Happening::MemberAdded(member.user_id.clone()), was_told);
+        }
     }
 
     /// How many there are was told, or is to be told later.
@@ -671,11 +735,22 @@ impl Channel {
         self.counted(key, left.told, left.subscriptions, out);
     }
 
+    /// How many events came in the meantime, up to this sequence, of those that Redis doesn't remember any more.
+    fn waited(&self, sequence: u64, history: &[Message]) -> u64 {
+        let remembered: HashSet<u64> = history.iter().map(|message| message.sequence).collect();
+        let waited = self.held.iter().filter(|message| {
+            let is_unheard = (self.heard + 1..=sequence).contains(&message.sequence);
+            message.events > 0 && is_unheard && !remembered.contains(&message.sequence)
+        });
+        waited.count() as u64
+    }
+
     /// What came in the meantime or is remembered by Redis, up to this sequence, each once and in order.
     fn unheard(&mut self, sequence: u64, history: Vec<Message>) -> Vec<Message> {
-        let (before, after): (Vec<Message>, Vec<Message>) = std::mem::take(&mut self.held)
-            .into_iter()
-            .partition(|message| message.sequence <= sequence);
+        let (before, after): (VecDeque<Message>, VecDeque<Message>) =
+            std::mem::take(&mut self.held)
+                .into_iter()
+                .partition(|message| message.sequence <= sequence);
         self.held = after;
         let mut unheard: BTreeMap<u64, Message> = BTreeMap::new();
         for message in history.into_iter().chain(before) {
@@ -699,6 +774,7 @@ impl Channel {
         self.life = registered.life;
         self.settle_later(key, registered.doubt, out);
         let sequence = registered.sequence.unwrap_or(self.sequence);
+        let waited = self.waited(sequence, &registered.history);
         for message in self.unheard(sequence, std::mem::take(&mut registered.history)) {
             let what = self.news(message);
             // the members are in the list
@@ -707,33 +783,11 @@ impl Channel {
             }
         }
         self.heard_events = registered.events;
-        let members = registered
-            .members
-            .iter()
-            .filter_map(|text| parse_member(text));
-        let members: HashMap<Arc<str>, Arc<Member>> = members
-            .map(|member| (member.user_id.clone(), member))
-            .collect();
-        let mut changes: Vec<What> = Vec::new();
-        let gone = self.present.keys().filter(|id| !members.contains_key(*id));
-        changes.extend(gone.cloned().map(What::MemberRemoved));
-        // Whoever is in doubt isn't told to be there: if he is, that will be told.
-        let doubtful: HashSet<&str> = registered.doubtful.iter().map(String::as_str).collect();
-        let new = members.values().filter(|member| {
-            let id = &member.user_id;
-            !self.present.contains_key(id) && !doubtful.contains(&**id)
-        });
-        changes.extend(new.cloned().map(What::MemberAdded));
-        let other = members.values().filter(|member| {
-            let known = self.present.get(&member.user_id);
-            known.is_some_and(|known| known != *member)
-        });
-        changes.extend(other.cloned().map(What::MemberChanged));
-        for what in changes {
+        for what in self.changes(&registered) {
             self.tell(key, Told { sequence, what }, out);
         }
-        if registered.missed > 0 {
-            out.push(Output::Missed(registered.missed));
+        if registered.missed > waited {
+            out.push(Output::Missed(registered.missed - waited));
         }
         self.tell_news(key, std::mem::take(&mut registered.news), number, out);
         if was_lost && registered.subscriptions > 0 {
@@ -758,11 +812,37 @@ impl Channel {
         }
     }
 
+    /// What the members that Redis has are more, less or other than those that the subscribers here know.
+    fn changes(&self, registered: &Registered) -> Vec<What> {
+        let members = registered.members.iter();
+        let members: HashMap<Arc<str>, Arc<Member>> = members
+            .filter_map(|text| parse_member(text))
+            .map(|member| (member.user_id.clone(), member))
+            .collect();
+        // Whoever is in doubt isn't told to be there: if he is, that will be told.
+        let doubtful: HashSet<&str> = registered.doubtful.iter().map(String::as_str).collect();
+        let gone = self.present.keys().filter(|id| !members.contains_key(*id));
+        let mut changes: Vec<What> = gone.cloned().map(What::MemberRemoved).collect();
+        for member in members.values() {
+            match self.present.get(&member.user_id) {
+                Some(known) if known != member => {
+                    changes.push(What::MemberChanged(member.clone()));
+                }
+                None if !doubtful.contains(&*member.user_id) => {
+                    changes.push(What::MemberAdded(member.clone()));
+                }
+                _ => {}
+            }
+        }
+        changes
+    }
+
     /// What the registration of this number has changed, and what calls have changed whose answers were lost.
     fn tell_news(&mut self, key: &ChannelKey, news: Vec<Open>, number: u64, out: &mut Vec<Output>) {
         let answered = std::mem::replace(&mut self.answered, number);
         for news in news.into_iter().filter(|news| news.number > answered) {
-            let wait = self.rules.hold.filter(|_| news.is_held);
+            // what is written down as waiting is asked for, also if nothing waits any more by now
+            let wait = news.is_held.then(|| self.rules.hold.unwrap_or_default());
             out.push(happened(key, news.happening, news.number, wait));
         }
     }

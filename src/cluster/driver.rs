@@ -111,6 +111,8 @@ enum Done {
     Ended(Arc<str>, RedisResult<()>),
     /// the first news that were to be forgotten are
     ForgottenNews(RedisResult<()>),
+    /// whether what those who watch a user were told is true
+    Watched(Ticket, RedisResult<bool>),
     CacheMiss(ChannelKey, RedisResult<bool>),
 }
 
@@ -181,8 +183,12 @@ pub struct Driver<N: Node> {
     is_beating: bool,
     /// the present name has given a sign of life
     has_beaten: bool,
+    /// nodes that gave signs of life at the last one of this one, which is among them
+    alive: usize,
     /// nodes that are taken away by this one; whether all that is to be told of them is known
     sweeping: HashMap<Arc<str>, bool>,
+    /// names that this node had until it was taken for dead, as long as anything may be left by them, and what it listened to
+    former: HashMap<Arc<str>, Vec<String>>,
     waiters: HashMap<Ticket, N::Waiter>,
     tickets: u64,
     held: Waiting,
@@ -218,7 +224,7 @@ struct Names {
 
 impl<N: Node> Driver<N> {
     pub fn new(settings: ClusterSettings, node: N) -> Driver<N> {
-        let is_cluster = matches!(settings.servers, Servers::Cluster(_));
+        let is_cluster = settings.servers.is_cluster();
         Driver {
             keys: Keys::new(&settings.prefix),
             scripts: Arc::new(
@@ -251,7 +257,9 @@ impl<N: Node> Driver<N> {
             is_up: false,
             is_beating: false,
             has_beaten: false,
+            alive: 1,
             sweeping: HashMap::new(),
+            former: HashMap::new(),
             waiters: HashMap::new(),
             tickets: 0,
             held: Waiting::default(),
@@ -334,7 +342,10 @@ impl<N: Node> Driver<N> {
             Request::Query { query, reply } => self.query(query, reply),
             Request::Stop(stopped) => {
                 self.stopping = Some(stopped);
-                self.held.hurry();
+                // The others go on waiting for a return, which is to them.
+                if self.is_last() {
+                    self.held.hurry();
+                }
             }
         }
     }
@@ -484,8 +495,10 @@ impl<N: Node> Driver<N> {
             Done::Swept(Ok(swept)) => self.take_swept(swept),
             Done::Ended(node, Ok(())) => {
                 self.sweeping.remove(&node);
+                self.former.remove(&node);
             }
             Done::ForgottenNews(Ok(())) => self.news_forgotten(),
+            Done::Watched(ticket, Ok(is_true)) => self.watchers_know(ticket, is_true),
             Done::CacheMiss(channel, Ok(is_first)) => {
                 if is_first {
                     self.node.tell_cache_miss(&channel);
@@ -499,6 +512,7 @@ impl<N: Node> Driver<N> {
             | Done::CacheMiss(_, Err(error))
             | Done::Ended(_, Err(error))
             | Done::ForgottenNews(Err(error))
+            | Done::Watched(_, Err(error))
             | Done::Swept(Err(error)) => self.lost(&error.to_string()),
         }
     }
@@ -561,6 +575,8 @@ impl<N: Node> Driver<N> {
                 }
             }
             Output::SettleLater(channel, doubt) => {
+                // longer if the clock of Redis was set back
+                let doubt = doubt.min(self.settings.heartbeat * nodes::BEATS);
                 self.unsettled.push_back((Instant::now() + doubt, channel));
             }
             // it may have been asked for again since then
@@ -576,28 +592,13 @@ impl<N: Node> Driver<N> {
                 number,
                 wait,
             } => {
-                if let Some(names) = self.names.get(&channel) {
-                    let news = News {
-                        app_id: names.app_id.clone(),
-                        channel,
-                        happening,
-                        node: self.name.clone(),
-                        number,
-                        memory: self.life.clone(),
-                    };
+                if let Some(news) = self.news(channel, happening, number) {
                     self.happened(news, wait);
                 }
             }
             Output::ForgetNews(channel, happening, number) => {
-                if let Some(names) = self.names.get(&channel) {
-                    self.forget(News {
-                        app_id: names.app_id.clone(),
-                        channel,
-                        happening,
-                        node: self.name.clone(),
-                        number,
-                        memory: self.life.clone(),
-                    });
+                if let Some(news) = self.news(channel, happening, number) {
+                    self.forget(news);
                 }
             }
             Output::Onlined(ticket) => self.watchers_told(ticket),
@@ -641,11 +642,16 @@ impl<N: Node> Driver<N> {
         }
     }
 
+    /// Whether no other node is there that could go on with anything.
+    fn is_last(&self) -> bool {
+        self.alive <= 1
+    }
+
     /// Whether everything that was asked for is done, as far as it can be.
     fn is_done(&self) -> bool {
         self.connection.is_none()
             || (self.core.is_quiet()
-                && self.held.len() == 0
+                && (self.held.len() == 0 || !self.is_last())
                 && self.claims.is_empty()
                 && self.onlines.is_empty()
                 && self.forgets.is_empty()

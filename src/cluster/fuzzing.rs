@@ -46,6 +46,7 @@ fn written(message: &Message<'_>) -> String {
         Kind::MemberRemoved(body) => plain('-', body),
         Kind::Count(count) => plain('#', &count.to_string()),
         Kind::Online(is_online) => plain('^', if *is_online { "1" } else { "0" }),
-        Kind::Nothing => plain('.', ""),
+        Kind::Registered { doubt_ms: 0 } => plain('.', ""),
+        Kind::Registered { doubt_ms } => plain('.', &doubt_ms.to_string()),
     }
 }

@@ -47,7 +47,8 @@ pub fn understand(text: &str) -> Result<Message, wire::Unreadable> {
         wire::Kind::MemberRemoved(id) => What::MemberRemoved(id.into()),
         wire::Kind::Count(count) => What::Count(count),
         wire::Kind::Online(is_online) => What::Online(is_online),
-        wire::Kind::Nothing => What::Nothing,
+        wire::Kind::Registered { doubt_ms: 0 } => What::Nothing,
+        wire::Kind::Registered { doubt_ms } => What::Doubt(Duration::from_millis(doubt_ms)),
     };
     Ok(Message {
         sequence: message.sequence,

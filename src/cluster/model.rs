@@ -399,7 +399,6 @@ impl Redis {
             ..State::default()
         });
         state.sequence = state.sequence.max(seen);
-        state.next(What::Nothing, told);
         if let Some(lost) = lost.filter(|_| is_lost) {
             state.doubt.get_or_insert(patience);
             for member in &lost.members {
@@ -409,6 +408,11 @@ impl Redis {
                 state.doubtful.insert(user);
             }
         }
+        let what = match state.doubt.is_some_and(|doubt| doubt >= patience) {
+            true => What::Doubt(DOUBT),
+            false => What::Nothing,
+        };
+        state.next(what, told);
         let mine: Vec<String> = state
             .connections
             .keys()
@@ -486,7 +490,15 @@ impl Redis {
             registered.members = state.members.values().cloned().collect();
         }
         match (before.total > 0, state.total > 0) {
-            (false, true) if lost.is_none() => happened.push(Happening::Occupied),
+            (false, true) => match lost {
+                None => happened.push(Happening::Occupied),
+                Some(_) if rules.is_told && rules.hold.is_some() => {
+                    if let Some(written) = self.news.get_mut(key) {
+                        written.remove(".");
+                    }
+                }
+                Some(_) => {}
+            },
             (true, false) => happened.push(Happening::Vacated),
             _ => {}
         }

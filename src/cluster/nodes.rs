@@ -25,6 +25,8 @@ pub const BEATS: u32 = 3;
 
 static BEAT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/beat.lua")));
 static FORGET: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("scripts/forget.lua")));
+static WATCHED: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("scripts/watched.lua")));
 
 /// What a sign of life is answered with.
 #[derive(Debug)]
@@ -184,6 +186,17 @@ pub async fn forget_news(connection: &mut Connection, told: &[Told]) -> RedisRes
     all(connection, &mut pipe).await
 }
 
+/// Whether it is so that a user, whose channel this is, is there or not, as those who watch him have been told.
+pub async fn is_so(
+    connection: &mut Connection,
+    names: &ChannelKeys,
+    is_online: bool,
+) -> RedisResult<bool> {
+    let mut call = WATCHED.key(&names.state);
+    call.key(&names.held).arg(u8::from(is_online));
+    invoke(connection, &call).await
+}
+
 async fn all(connection: &mut Connection, pipe: &mut Pipeline) -> RedisResult<()> {
     if pipe.is_empty() {
         return Ok(());
@@ -285,10 +298,15 @@ pub async fn forget(connection: &mut Connection, keys: &Keys, node: &str) -> Red
 /// This node goes, and others are to tell its news: they find it dead with their next sign of life.
 pub async fn hand_over(connection: &mut Connection, keys: &Keys, node: &str) -> RedisResult<()> {
     let mut pipe = Pipeline::new();
+    pipe.cmd("ZSCORE").arg(keys.nodes()).arg(node);
+    let Some(score) = one::<Option<f64>>(connection, &mut pipe).await? else {
+        return Ok(());
+    };
+    let mut pipe = Pipeline::new();
     pipe.cmd("ZADD")
         .arg(keys.nodes())
         .arg("XX")
-        .arg(-1)
+        .arg(format!("{:.0}", -score.abs()))
         .arg(node);
     all(connection, &mut pipe).await
 }

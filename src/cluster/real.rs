@@ -39,6 +39,9 @@ const HISTORY: History = History {
     age_max: PATIENCE,
 };
 
+/// Longer than any test.
+const DOUBT: Duration = PATIENCE.saturating_mul(100);
+
 /// What the scripts answer to the same calls, and what they tell whoever listens.
 struct Real {
     connection: Connection,
@@ -50,7 +53,7 @@ struct Real {
 impl Real {
     async fn connect(server: &RedisServer) -> Real {
         let (sender, pushes) = mpsc::channel(1024);
-        let scripts = Scripts::new(false, HISTORY).with_doubt(PATIENCE * 100);
+        let scripts = Scripts::new(false, HISTORY).with_doubt(DOUBT);
         let servers = server.servers();
         let patience = Patience {
             connect: PATIENCE,
@@ -233,6 +236,8 @@ fn event(text: &str) -> Arc<Event> {
 fn text(what: &What) -> String {
     match what {
         What::Event(event) => format!("{:?}", event.body),
+        // for how long is nobody's business
+        What::Doubt(_) => "Doubt".to_owned(),
         what => format!("{what:?}"),
     }
 }
@@ -463,7 +468,11 @@ impl Node for TestNode {
                             client.wrongs.push(format!("{id} removed, but not there"));
                         }
                     }
-                    What::MemberChanged(_) | What::Count(_) | What::Online(_) | What::Nothing => {}
+                    What::MemberChanged(_)
+                    | What::Count(_)
+                    | What::Online(_)
+                    | What::Doubt(_)
+                    | What::Nothing => {}
                 }
             }
         });
@@ -811,7 +820,10 @@ async fn news_of_who_left_wait_for_a_return_to_any_node() {
     let server = RedisServer::start();
     let (mut a, mut b) = (Running::start(&server), Running::start(&server));
     for node in [&a, &b] {
-        let hold = Some(Duration::from_millis(400));
+        // nobody is told who comes and goes before
+        eventually("Redis is there", || node.node.look(|c| c.ups == 1)).await;
+        // longer than she takes on a busy machine
+        let hold = Some(Duration::from_millis(1_500));
         node.node.look(|clients| clients.hold = hold);
     }
     let happened = |a: &Running, b: &Running| -> Vec<Happening> {
@@ -842,17 +854,10 @@ async fn news_of_who_left_wait_for_a_return_to_any_node() {
     })
     .await;
     assert_eq!(happened(&a, &b), everything);
-    let client = redis::Client::open(server.url()).expect("a URL");
-    let mut admin = client
-        .get_multiplexed_async_connection()
-        .await
-        .expect("a connection");
-    let held: Vec<String> = redis::cmd("KEYS")
-        .arg("*:held")
-        .query_async(&mut admin)
-        .await
-        .expect("keys");
-    assert_eq!(held, [""; 0]);
+    eventually("what was told is forgotten", || {
+        texts(&server, &["KEYS", "*:held"]).is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -884,4 +889,191 @@ async fn news_are_told_though_redis_went_away_when_they_were_due() {
     .await;
     a.node
         .look(|clients| assert_eq!(clients.happened.len(), 4, "{:?}", clients.happened));
+}
+
+/// The texts that Redis answers.
+fn texts(server: &RedisServer, words: &[&str]) -> Vec<String> {
+    redis::from_redis_value(server.order(words)).expect("texts")
+}
+
+/// A subscription that counts are told of.
+fn counted_join(number: u64) -> Call {
+    Call::Join {
+        member: None,
+        members_max: 0,
+        rules: Rules {
+            tell_count: true,
+            ..Rules::default()
+        },
+        wanted: Wanted::Nothing,
+        number,
+    }
+}
+
+/// Of channels without members nobody finds out who is there. They are counted again all the same when the time is over.
+#[tokio::test]
+async fn what_was_in_doubt_for_long_enough_is_in_doubt_no_more() {
+    let server = RedisServer::start();
+    let mut real = Real::connect(&server).await;
+    let key = key();
+    let state = real.names(&key).state;
+    let now_ms = i64::try_from(
+        std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .expect("a clock")
+            .as_millis(),
+    )
+    .expect("a time");
+    let after = |milliseconds: i64| (now_ms + milliseconds).to_string();
+    real.call(&key, "a", &counted_join(1)).await;
+    for (doubt, expected) in [
+        (after(60_000), Telling::Later),
+        (after(-2_000), Telling::Done),
+        ("0".to_owned(), Telling::Done),
+    ] {
+        server.order(&["HSET", &state, "doubt", &doubt]);
+        match real.call(&key, "a", &counted_join(2)).await {
+            Answer::Joined(Joined::Yes { told, .. }) => assert_eq!(told, expected, "{doubt}"),
+            other => panic!("{other:?}"),
+        }
+        let leave = Call::Leave {
+            user_id: None,
+            rules: Rules {
+                tell_count: true,
+                ..Rules::default()
+            },
+            number: 3,
+        };
+        match real.call(&key, "a", &leave).await {
+            Answer::Left(left) => assert_eq!(left.told, expected, "{doubt}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Whoever was lost doesn't stay for a year because the clock of Redis is set back by one.
+#[tokio::test]
+async fn nobody_is_in_doubt_for_longer_than_was_meant() {
+    let server = RedisServer::start();
+    let mut real = Real::connect(&server).await;
+    let key = key();
+    let state = real.names(&key).state;
+    let member = |id: &str| {
+        Arc::new(Member {
+            user_id: id.into(),
+            user_info: "{}".into(),
+        })
+    };
+    let register = |life: u64, lost: Option<Lost>| Call::Register {
+        subscriptions: 1,
+        seen: 0,
+        heard: (0, 0),
+        life,
+        members: vec![Present {
+            member: member("ann"),
+            connections: 1,
+            is_latest: false,
+        }],
+        lost,
+        rules: Rules::default(),
+        number: 1,
+    };
+    let lost = Lost {
+        members: vec![member("ann"), member("bob")],
+        ..Lost::default()
+    };
+    let doubtful = |answer: Answer| match answer {
+        Answer::Registered(registered) => (registered.life, registered.doubtful),
+        other => panic!("{other:?}"),
+    };
+    let answer = real.call(&key, "a", &register(1, Some(lost))).await;
+    let (life, in_doubt) = doubtful(answer);
+    assert_eq!(in_doubt, ["bob"]);
+    let (_, in_doubt) = doubtful(real.call(&key, "a", &register(life, None)).await);
+    assert_eq!(in_doubt, ["bob"]);
+    server.order(&["HINCRBY", &state, "doubt", "31536000000"]);
+    let (_, in_doubt) = doubtful(real.call(&key, "a", &register(life, None)).await);
+    assert_eq!(in_doubt, [""; 0]);
+    let members = real.names(&key).members;
+    assert_eq!(texts(&server, &["HKEYS", &members]), ["ann"]);
+}
+
+/// The clock of Redis leaps, as seen from signs of life that are older by it than they should be.
+#[tokio::test]
+async fn a_clock_that_leaps_is_nobodys_death() {
+    let server = RedisServer::start();
+    let mut real = Real::connect(&server).await;
+    let heartbeat = Duration::from_secs(5);
+    let keys = real.keys.clone();
+    let nodes = keys.nodes();
+    let living = |name: &'static str, is_first: bool| nodes::Living {
+        name,
+        load: "{}",
+        is_first,
+        sweeps: true,
+        life: "",
+    };
+    for (name, is_first) in [("a", true), ("b", true), ("dies", true), ("a", false)] {
+        let beat = nodes::beat(
+            &mut real.connection,
+            &keys,
+            heartbeat,
+            living(name, is_first),
+        );
+        assert_eq!(beat.await.expect("a beat").dead, [""; 0]);
+    }
+    for name in ["a", "b", "dies"] {
+        server.order(&["ZINCRBY", &nodes, "-3600000", name]);
+    }
+    for (name, expected) in [("a", &[][..]), ("b", &[]), ("a", &["dies"]), ("b", &[])] {
+        let beat = nodes::beat(&mut real.connection, &keys, heartbeat, living(name, false));
+        assert_eq!(beat.await.expect("a beat").dead, expected, "{name}");
+    }
+}
+
+/// It is interrupted while it takes away what it did by its old name.
+#[tokio::test]
+async fn nothing_stays_of_a_node_that_was_taken_for_dead() {
+    let server = RedisServer::start();
+    let mut a = Running::start(&server);
+    eventually("Redis is there", || a.node.look(|clients| clients.ups == 1)).await;
+    a.join("ann");
+    all_agree(&[&a]).await;
+    let keys = Keys::new("test");
+    let name = texts(&server, &["ZRANGE", &keys.nodes(), "0", "-1"]).remove(0);
+    let channels = keys.channels_on(&name);
+    // What cannot be read ends the connection.
+    server.order(&["DEL", &channels]);
+    server.order(&["SET", &channels, "x"]);
+    server.order(&["ZREM", &keys.nodes(), &name]);
+    eventually("it is interrupted", || a.node.look(|c| c.downs > 2)).await;
+    server.order(&["DEL", &channels]);
+    let state = keys.channel("7", &key().name).state;
+    eventually("only what it has by its new name is left", || {
+        let mut fields = texts(&server, &["HKEYS", &state]);
+        fields.retain(|field| field.starts_with("of|"));
+        fields.len() == 1 && !fields[0].ends_with(&name)
+    })
+    .await;
+    all_agree(&[&a]).await;
+}
+
+#[tokio::test]
+async fn connections_that_end_while_redis_is_away_do_not_count_when_it_is_back() {
+    let server = RedisServer::start();
+    let mut a = Running::start(&server);
+    eventually("Redis is there", || a.node.look(|clients| clients.ups == 1)).await;
+    a.join("ann");
+    all_agree(&[&a]).await;
+    let connections = Keys::new("test").connections_of("7");
+    let counted = || texts(&server, &["HVALS", &connections]);
+    eventually("the connection counts", || counted() == ["1"]).await;
+    server.pause();
+    eventually("the node goes on alone", || {
+        a.node.look(|clients| clients.downs == 1)
+    })
+    .await;
+    a.leave_one();
+    server.go_on();
+    eventually("nothing counts", || counted().is_empty()).await;
 }

@@ -264,7 +264,7 @@ impl Serving {
                     false => server::watchlist_events(&[], &user),
                 }
             }
-            What::MemberChanged(_) | What::Nothing => return None,
+            What::MemberChanged(_) | What::Doubt(_) | What::Nothing => return None,
         })
     }
 }

@@ -120,6 +120,7 @@ struct Node {
 }
 
 struct World {
+    seed: u64,
     random: SmallRng,
     redis: Redis,
     /// who listens to a channel, by the node's place
@@ -217,6 +218,7 @@ impl World {
             told: Vec::new(),
         };
         World {
+            seed,
             random: SmallRng::seed_from_u64(seed),
             redis: Redis::default(),
             topics: HashMap::new(),
@@ -323,7 +325,11 @@ impl World {
             } => {
                 if let What::MemberRemoved(user_id) = &what {
                     let who = (channel.clone(), user_id.clone());
-                    assert!(!self.staying.contains(&who), "{user_id} is there");
+                    assert!(
+                        !self.staying.contains(&who),
+                        "seed {}, {user_id} is there",
+                        self.seed
+                    );
                 }
                 for socket in node.sockets.values_mut() {
                     if socket.channel == channel
@@ -748,13 +754,28 @@ impl World {
             let cuts = self.random.random_bool(0.7);
             self.empty(cuts);
         } else if self.nodes.iter().filter(|node| node.is_alive).count() > 1 {
-            self.forget_connection(at);
-            self.unaware.remove(&at);
-            let node = &mut self.nodes[at];
-            node.is_alive = false;
-            node.sockets.clear();
-            (node.told, node.waiting) = (Vec::new(), Vec::new());
-            self.dead.extend(node.name.take());
+            self.die(at);
+        }
+    }
+
+    fn die(&mut self, at: usize) {
+        self.forget_connection(at);
+        self.unaware.remove(&at);
+        let node = &mut self.nodes[at];
+        node.is_alive = false;
+        node.sockets.clear();
+        (node.told, node.waiting) = (Vec::new(), Vec::new());
+        self.dead.extend(node.name.take());
+    }
+
+    /// What is on its way to and from these nodes arrives.
+    fn work_off(&mut self, nodes: &[usize]) {
+        for _ in 0..20 {
+            for at in nodes {
+                self.redis_works(*at);
+                self.take_message(*at);
+                self.take_answer(*at);
+            }
         }
     }
 
@@ -951,7 +972,11 @@ fn tell(socket: &mut Socket, position: u64, what: &What, may_lag: bool) {
         What::MemberRemoved(user_id) => {
             assert!(seen.members.remove(user_id), "{user_id} was not there");
         }
-        What::MemberChanged(_) | What::Count(_) | What::Online(_) | What::Nothing => {}
+        What::MemberChanged(_)
+        | What::Count(_)
+        | What::Online(_)
+        | What::Doubt(_)
+        | What::Nothing => {}
     }
 }
 
@@ -1022,6 +1047,59 @@ fn what_was_told_alone_to_those_who_left_hides_nothing_from_those_who_join() {
         for _ in 0..3 {
             world.join_channel(0, 0);
         }
+        world.settle();
+        world.check(seed);
+    }
+}
+
+/// Whoever was lost is waited for also if the node that has named him has nobody there any more.
+#[test]
+fn who_does_not_come_back_leaves_though_nobody_is_left_who_named_him() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 3, Faults::All);
+        world.connect(0);
+        world.connect(1);
+        let first = world.join_channel(0, 0);
+        world.join_channel(1, 0);
+        world.settle();
+        world.empty(true);
+        world.die(1);
+        for at in [2, 0] {
+            world.connect(at);
+            if at == 2 {
+                world.join_channel(2, 0);
+            }
+            world.work_off(&[0, 2]);
+        }
+        world.leave(0, first);
+        world.work_off(&[0, 2]);
+        world.settle();
+        world.check(seed);
+    }
+}
+
+/// The last one on a node has gone, and another comes while it is alone.
+#[test]
+fn who_joins_alone_where_nobody_was_is_not_told_that_those_elsewhere_leave() {
+    for seed in 0..20 {
+        let mut world = World::new(seed, 2, Faults::All);
+        world.connect(0);
+        world.connect(1);
+        let stays = world.join_channel(0, 0);
+        let last = world.join_channel(1, 0);
+        world.settle();
+        let user = world.nodes[0].sockets[&stays].user.clone();
+        world
+            .staying
+            .insert((key(0), user.expect("a member's channel")));
+        world.empty(false);
+        world.leave(1, last);
+        world.join_channel(1, 0);
+        world.redis_works(1);
+        world.take_answer(1);
+        world.cut(1);
+        world.connect(1);
+        world.work_off(&[1]);
         world.settle();
         world.check(seed);
     }

@@ -280,7 +280,9 @@ pub enum What {
     Count(u32),
     /// to those who watch a user
     Online(bool),
-    /// a number that was given to nothing
+    /// for so long it is in doubt who is there: to nobody
+    Doubt(Duration),
+    /// to nobody
     Nothing,
 }
 

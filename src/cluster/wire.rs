@@ -44,8 +44,8 @@ pub enum Kind<'a> {
     Count(u32),
     /// to those who watch a user: whether he is there
     Online(bool),
-    /// a number that was given to nothing
-    Nothing,
+    /// A node has registered what it has. For so many milliseconds it is in doubt who is there; 0 = it isn't.
+    Registered { doubt_ms: u64 },
 }
 
 /// Why a message isn't understood.
@@ -93,7 +93,12 @@ impl<'a> Message<'a> {
             b'=' => Kind::MemberChanged(body),
             b'-' => Kind::MemberRemoved(body),
             b'#' => Kind::Count(body.parse().map_err(|_| Unreadable::Malformed)?),
-            b'.' => Kind::Nothing,
+            b'.' => Kind::Registered {
+                doubt_ms: match body {
+                    "" => 0,
+                    body => number(Some(body))?,
+                },
+            },
             _ => return Err(Unreadable::Kind),
         };
         Ok(Message {
@@ -177,6 +182,8 @@ mod tests {
         );
         check("1^12 n1\n1", message(Kind::Online(true)));
         check("1^12 n1\n0", message(Kind::Online(false)));
+        check("1.12 n1\n", message(Kind::Registered { doubt_ms: 0 }));
+        check("1.12 n1\n9", message(Kind::Registered { doubt_ms: 9 }));
         check("2+12 n1\n{}", Err(Unreadable::Version));
         check("1?12 n1\n{}", Err(Unreadable::Kind));
         for text in [
@@ -191,6 +198,7 @@ mod tests {
             "1!12 0 n1 1 -\n",
             "1x12 0 n1\n",
             "1#12 n1\nmany",
+            "1.12 n1\nlong",
             "1é12 n1\n",
             "1+-1 n1\n",
         ] {

@@ -103,6 +103,18 @@ impl Link {
         })
     }
 
+    /// The same with one that tells of messages; `None` if it isn't a master.
+    pub async fn open_master(
+        place: &Place,
+        access: &Access,
+        patience: Patience,
+        pushes: &Pushes,
+    ) -> RedisResult<Option<Link>> {
+        let mut link = Link::open(place, access, patience, Some(pushes.clone())).await?;
+        let is_master = link.hello().await?.is_master;
+        Ok(is_master.then_some(link))
+    }
+
     /// Lives as long as the link and its clones.
     pub fn watched(self, watch: Arc<Task>) -> Link {
         Link {

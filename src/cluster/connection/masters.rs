@@ -247,12 +247,10 @@ async fn open_master(
     patience: Patience,
     pushes: &Pushes,
 ) -> RedisResult<Link> {
-    let pushes = Some(pushes.clone());
-    let mut link = Link::open(place, &seeds.access, patience, pushes).await?;
-    match link.hello().await?.is_master {
-        true => Ok(link),
-        false => Err(failure::failure(format!(
+    let link = Link::open_master(place, &seeds.access, patience, pushes).await?;
+    link.ok_or_else(|| {
+        failure::failure(format!(
             "{place} was a master of the Redis Cluster, and isn't any more"
-        ))),
-    }
+        ))
+    })
 }

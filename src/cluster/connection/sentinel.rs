@@ -70,12 +70,10 @@ async fn open_master(
     patience: Patience,
     pushes: &Pushes,
 ) -> RedisResult<Link> {
-    let pushes = Some(pushes.clone());
-    let mut link = Link::open(place, &sentinels.access, patience, pushes).await?;
-    match link.hello().await?.is_master {
-        true => Ok(link),
-        false => Err(failure::failure(format!(
+    let link = Link::open_master(place, &sentinels.access, patience, pushes).await?;
+    link.ok_or_else(|| {
+        failure::failure(format!(
             "Redis at {place} is a replica now, which takes no changes"
-        ))),
-    }
+        ))
+    })
 }

@@ -38,6 +38,7 @@ impl<N: Node> Driver<N> {
         if beat.was_forgotten {
             return self.rename();
         }
+        self.alive = beat.alive;
         self.node.alive(beat.alive);
         if before != self.life && !before.is_empty() {
             self.was_emptied = true;
@@ -49,6 +50,7 @@ impl<N: Node> Driver<N> {
         if !self.is_up {
             self.go_up();
         }
+        self.sweep_former_names();
         let dead = beat.dead.into_iter().map(Arc::from);
         let dead: Vec<Arc<str>> = dead
             .filter(|name| !self.sweeping.contains_key(name))
@@ -115,14 +117,27 @@ impl<N: Node> Driver<N> {
             self.input(Input::Down);
         }
         self.core.forget_lives();
-        // The others have taken out what this node had, but not what it did by its old name since then.
         let topics = self.names.values().map(|n| n.keys.topic.clone()).collect();
+        self.former.insert(before, topics);
         self.lingering.clear();
-        self.sweep(vec![before], topics);
+        self.sweep_former_names();
         self.beat();
     }
 
-    /// Writes down how many connections there are, if the number has changed.
+    /// The others have taken out what this node had, but not what it did by its old name since then. Whatever a lost connection has
+    /// interrupted is done again.
+    fn sweep_former_names(&mut self) {
+        let left = self.former.iter();
+        let left = left.filter(|(name, _)| !self.sweeping.contains_key(*name));
+        let left: Vec<_> = left
+            .map(|(n, topics)| (n.clone(), topics.clone()))
+            .collect();
+        for (name, topics) in left {
+            self.sweep(vec![name], topics);
+        }
+    }
+
+    /// Writes down how many connections there are, if the number has changed, or isn't known to Redis for sure.
     pub(super) fn note_connections(&mut self) {
         if self.is_noting || !self.has_beaten {
             return;
@@ -133,7 +148,7 @@ impl<N: Node> Driver<N> {
         let counts = self.node.connections();
         let changed: Vec<(Arc<str>, usize)> = counts
             .into_iter()
-            .filter(|(app_id, count)| self.noted.get(app_id).copied().unwrap_or(0) != *count)
+            .filter(|(app_id, count)| self.noted.get(app_id) != Some(count))
             .collect();
         if changed.is_empty() {
             return;

@@ -28,6 +28,24 @@ pub(super) const CLAIMS_MAX: usize = 1_000;
 const FORGETS_MAX: usize = 1_000;
 
 impl<N: Node> Driver<N> {
+    /// What happened by a call of this node.
+    pub(super) fn news(
+        &self,
+        channel: ChannelKey,
+        happening: Happening,
+        number: u64,
+    ) -> Option<News> {
+        let names = self.names.get(&channel)?;
+        Some(News {
+            app_id: names.app_id.clone(),
+            channel,
+            happening,
+            node: self.name.clone(),
+            number,
+            memory: self.life.clone(),
+        })
+    }
+
     /// Tells what happened, once: now, or when it has waited so long for its contrary.
     pub(super) fn happened(&mut self, news: News, wait: Option<Duration>) {
         if news.number > 0 && !self.open.add(&news) {
@@ -37,8 +55,8 @@ impl<N: Node> Driver<N> {
             return self.tell(news);
         };
         let max = match self.stopping {
-            Some(_) => 0,
-            None => self.settings.held_max,
+            Some(_) if self.is_last() => 0,
+            _ => self.settings.held_max,
         };
         self.held.add(news, wait, Instant::now(), max);
     }
@@ -70,9 +88,26 @@ impl<N: Node> Driver<N> {
         self.onlines.insert(ticket, (is_online, news));
     }
 
+    /// In the meantime the user may have come to another node or gone there, which has told so before this one: what is told last must
+    /// be true.
     pub(super) fn watchers_told(&mut self, ticket: Ticket) {
-        if let Some((_, news)) = self.onlines.remove(&ticket) {
-            self.forget(news);
+        let told = self.onlines.get(&ticket).zip(self.connection.clone());
+        let Some(((is_online, news), mut connection)) = told else {
+            return;
+        };
+        let names = self.keys.channel(&news.app_id, &news.channel.name);
+        let is_online = *is_online;
+        self.begin(async move {
+            let is_true = nodes::is_so(&mut connection, &names, is_online).await;
+            Done::Watched(ticket, is_true)
+        });
+    }
+
+    pub(super) fn watchers_know(&mut self, ticket: Ticket, is_true: bool) {
+        match self.onlines.remove(&ticket) {
+            Some((_, news)) if is_true => self.forget(news),
+            Some((is_online, news)) => self.tell_watchers(news, !is_online),
+            None => {}
         }
     }
 
@@ -140,7 +175,7 @@ impl<N: Node> Driver<N> {
     /// Asks whether whoever left has come back in the meantime, perhaps to another node.
     pub(super) fn claim(&mut self, news: News) {
         let Some(mut connection) = self.connection.clone() else {
-            return;
+            return self.held.again(news);
         };
         let names = self.keys.channel(&news.app_id, &news.channel.name);
         let rules = (self.node.rulebook())(&news.app_id, &news.channel.name);

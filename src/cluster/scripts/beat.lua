@@ -7,6 +7,7 @@
 --
 -- What a dead node has is taken away by one that is alive: by who learns of it first, until it gives no more signs of life itself.
 -- A node that somebody begins to take away has its time below zero: late as it may be, one that nobody has begun with goes on.
+-- Who finds its own last sign of life that old has been away, or the clock has leapt: the others have time until its next one.
 -- In another life of Redis nobody is known because Redis came back empty, not because others took him for dead: he goes on.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -20,8 +21,9 @@ end
 redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[4])
 local oldest = string.format('%.0f', now - tonumber(ARGV[2]))
+local was_away = last and tonumber(last) <= tonumber(oldest)
 local answer = {'0', life, tostring(redis.call('ZCOUNT', KEYS[1], '(' .. oldest, '+inf'))}
-if ARGV[5] == '0' then
+if ARGV[5] == '0' or was_away then
     return answer
 end
 local dead = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', oldest, 'LIMIT', 0, 16)

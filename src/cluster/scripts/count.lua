@@ -12,7 +12,7 @@ end
 local now = tonumber(redis.call('TIME')[1])
 local known = redis.call('HMGET', state, 'told', 'doubt')
 -- of either sign: the clock may have been set back
-if math.abs(now - tonumber(known[1] or 0)) < 5 or (known[2] or '0') ~= '0' then
+if math.abs(now - tonumber(known[1] or 0)) < 5 or tonumber(known[2] or 0) > now * 1000 then
     return {false, total}
 end
 redis.call('HSET', state, 'told', now, 'told of', total)

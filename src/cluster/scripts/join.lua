@@ -50,16 +50,18 @@ end
 -- The joiner is told the number too, so what it has missed ends here.
 local known = redis.call('HMGET', state, 'sequence', 'events', 'life', 'doubt')
 local joined = known[1]
+local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local doubt = tonumber(known[4] or 0)
+local is_in_doubt = doubt > now_ms
 if doubt > 0 then
-    doubt = math.max(doubt - tonumber(time[1]) * 1000 - math.floor(tonumber(time[2]) / 1000), 1)
+    doubt = math.max(doubt - now_ms, 1)
 end
 local told = 0
 if ARGV[7] == '1' then
     local now = tonumber(time[1])
     told = 2
     -- large channels are told now and then; while it is in doubt who is there, nobody is
-    if doubt == 0 and (total <= 100 or math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) >= 5) then
+    if not is_in_doubt and (total <= 100 or math.abs(now - tonumber(redis.call('HGET', state, 'told') or 0)) >= 5) then
         told = 1
         redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)

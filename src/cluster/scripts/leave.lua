@@ -56,7 +56,7 @@ elseif ARGV[5] == '1' then
     told = 2
     local known = redis.call('HMGET', state, 'told', 'doubt')
     -- large channels are told now and then; while it is in doubt who is there, nobody is
-    if (known[2] or '0') == '0' and (total <= 100 or math.abs(now - tonumber(known[1] or 0)) >= 5) then
+    if tonumber(known[2] or 0) <= now * 1000 and (total <= 100 or math.abs(now - tonumber(known[1] or 0)) >= 5) then
         told = 1
         redis.call('HSET', state, 'told', now, 'told of', total)
         tell('#', total)

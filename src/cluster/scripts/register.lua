@@ -109,7 +109,6 @@ local function tell(kind, body)
     redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
 end
 
-tell('.', '')
 local function happens(what)
     if ARGV[7] ~= '' then
         redis.call('HSET', held, '+' .. ARGV[7] .. '/' .. what, node)
@@ -146,6 +145,8 @@ if is_lost then
         redis.call('SET', cached, ARGV[16], 'NX', 'PX', ARGV[17])
     end
 end
+-- Whoever is there finds out in time who isn't: this node may have gone by then.
+tell('.', doubt > now and string.format('%.0f', doubt - now) or '')
 local function is_in_doubt(user)
     return doubt > 0 and redis.call('HEXISTS', connections, '?|' .. user) == 1
 end
@@ -197,7 +198,8 @@ end
 -- who is nowhere, and has been waited for
 local in_doubt = {}
 if doubt > 0 then
-    local is_over = now >= doubt
+    -- also if it would last longer than ever: the clock has been set back
+    local is_over = now >= doubt or doubt - now > tonumber(ARGV[14])
     for _, field in ipairs(redis.call('HKEYS', connections)) do
         if string.sub(field, 1, 2) == '?|' then
             local user = string.sub(field, 3)
@@ -232,9 +234,11 @@ if total <= 0 then
     end
 else
     redis.call('HSET', state, 'total', total)
-    -- who says that Redis has lost it has told that it is occupied
     if not was_occupied and not is_told then
         begins('*', '.')
+    elseif not was_occupied and ARGV[12] == '1' then
+        -- who says that Redis has lost it has told that it is occupied, which it still is
+        redis.call('HDEL', held, '.')
     end
     local counts = redis.call('HMGET', state, 'told of', 'told')
     if ARGV[6] == '1' and tonumber(counts[1] or 0) ~= total then
@@ -242,7 +246,7 @@ else
         -- Large channels are told now and then, and nobody while it is in doubt who is there. Who takes away what a dead node had
         -- won't come back to it.
         local second = tonumber(time[1])
-        if doubt <= 0 and (total <= 100 or count == 0 or second - tonumber(counts[2] or 0) >= 5) then
+        if doubt <= now and (total <= 100 or count == 0 or math.abs(second - tonumber(counts[2] or 0)) >= 5) then
             told = 1
             redis.call('HSET', state, 'told', second, 'told of', total)
             tell('#', total)

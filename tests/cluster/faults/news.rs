@@ -198,3 +198,52 @@ async fn who_takes_away_what_a_dead_node_had_dies_in_the_middle_of_it() {
     .await;
     drop(c);
 }
+
+/// A user has come to another node before it is told that he has left one that is dead by now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_late_is_not_the_last_word_on_who_is_there() {
+    const DEAD: &str = "dead";
+    let receiver = Receiver::start([]).await;
+    let redis = Redis::start();
+    let setup = setup(&redis.settings(), &receiver);
+    let a = Node::start(&setup).await;
+    let b = Node::start(&setup).await;
+    let bob = user(&b, "bob").await;
+    let mut watcher = Client::connect(&a).await;
+    signin(&mut watcher, r#"{"id":"ann","watchlist":["bob","carl"]}"#).await;
+    let told = |name: &str, user: &str| {
+        json!({"event": "pusher_internal:watchlist_events",
+            "data": {"events": [{"name": name, "user_ids": [user]}]}})
+    };
+    let first = watcher.next().await;
+    assert!(first.to_string().contains("online"), "{first}");
+    // what a node had claimed and not told: that bob is gone, and that carl has come
+    for (user, word) in [("bob", "."), ("carl", "*")] {
+        let topic = format!("{PREFIX}:{{{APP_ID}:#server-to-user-{user}}}");
+        let (held, news) = (format!("{topic}:held"), format!("+{DEAD}.1/{word}"));
+        let _: u32 = redis.ask(&["HSET", &held, &news, DEAD]).await;
+        let channels = format!("{PREFIX}:node:{DEAD}:channels");
+        let _: u32 = redis.ask(&["SADD", &channels, &topic]).await;
+    }
+    let _: u32 = redis
+        .ask(&["ZADD", &format!("{PREFIX}:{{nodes}}"), "1", DEAD])
+        .await;
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        heard.push(watcher.next().await);
+    }
+    for (user, last) in [("bob", "online"), ("carl", "offline")] {
+        let mut backwards = heard.iter().rev();
+        let found = backwards.find(|event| event.to_string().contains(user));
+        assert_eq!(found, Some(&told(last, user)), "{heard:?}");
+    }
+    until("nothing is left of it", async || {
+        let keys = redis.keys().await;
+        keys.iter()
+            .all(|key| !key.ends_with(":held") && !key.contains(DEAD))
+    })
+    .await;
+    watcher.assert_silence(&a).await;
+    drop(bob);
+    watcher.expect(told("offline", "bob")).await;
+}

@@ -144,6 +144,60 @@ async fn counts_client_events_and_cache_misses_are_told_once() {
     expect_nothing(&mut receiver).await;
 }
 
+/// Clients of a node that stops come to the others: nothing of it is told. Who doesn't come is told to be gone, by another one.
+#[tokio::test]
+async fn who_goes_to_another_node_when_his_stops_left_no_trace() {
+    let mut receiver = Receiver::start([]).await;
+    let mut nodes = nodes(&receiver, "").await;
+    let (a, b) = nodes.both();
+    let mut watcher = Client::member(b, "presence-room", "watcher").await;
+    let clients = [
+        Client::member(a, "presence-room", "ann").await,
+        Client::member(a, "presence-room", "bob").await,
+        Client::on(a, "room").await,
+        Client::on(a, "gone").await,
+    ];
+    let events = [
+        "channel_occupied gone",
+        "channel_occupied presence-room",
+        "channel_occupied room",
+        "member_added presence-room ann",
+        "member_added presence-room bob",
+        "member_added presence-room watcher",
+    ];
+    expect(&mut receiver, &events).await;
+    until("everybody is known", async || {
+        b.metric("nodes_alive").await == 2 && a.metric("nodes_alive").await == 2
+    })
+    .await;
+    for user in ["ann", "bob"] {
+        watcher.expect(added("presence-room", user)).await;
+    }
+    // They close when they are asked to.
+    for mut client in clients {
+        tokio::spawn(async move { while client.next_message().await.is_some() {} });
+    }
+    nodes.nodes[0].stop().await;
+    let b = &nodes.nodes[1];
+    let _clients = [
+        Client::member(b, "presence-room", "ann").await,
+        Client::on(b, "room").await,
+    ];
+    let mut left = [watcher.next().await, watcher.next().await];
+    left.sort_by_key(ToString::to_string);
+    let expected = ["ann", "bob"].map(|user| removed("presence-room", user));
+    assert_eq!(left, expected);
+    watcher.expect(added("presence-room", "ann")).await;
+    let events = ["channel_vacated gone", "member_removed presence-room bob"];
+    expect(&mut receiver, &events).await;
+    expect_nothing(&mut receiver).await;
+    until("the one that stopped is forgotten", async || {
+        let (_, text) = b.command(&["nodes", "--json"]);
+        text.lines().count() == 1
+    })
+    .await;
+}
+
 /// Who cleans up after a dead node tells what it had.
 #[tokio::test]
 async fn a_dead_node_vacates_its_channels_once() {
