@@ -45,7 +45,7 @@
 //! | File | What it is for |
 //! |---|---|
 //! | `handle`, `serving` | both ends of what the process sees: [`Cluster`](cluster::Cluster), by which sessions, node and API ask; and the way back, into inboxes, to those who wait, to webhooks |
-//! | `core`, `channel` | what a node does with what it is asked, what Redis answers and what other nodes tell: pure |
+//! | `core`, `channel` | what a node does with what it is asked, what Redis answers and what other nodes tell: pure. Of one channel in files of their own: what follows from `answers`, `registration` of what was missed, and what is done `alone` while Redis is away |
 //! | `terms` | the words in which a node, Redis and other nodes speak of channels, pure data |
 //! | `driver` | does what the core says: one task on a thread of its own, which owns the core, the connection and everything else here |
 //! | `connection` | one Redis, a master behind Sentinels or a Redis Cluster; watched, connected anew for as long as it takes, messages within bounds |
