@@ -4,6 +4,7 @@
 //! `cargo build --release && cargo run --release --example performance -- --help`
 
 mod arguments;
+mod goals;
 mod load;
 mod servers;
 mod table;

@@ -6,12 +6,10 @@ use std::{
     process::Command,
 };
 
-use super::servers::{Programs, Subject};
-
-/// The columns of Resound with one worker, with its default, and of the floor; peers follow.
-const ONE_WORKER: usize = 0;
-const DEFAULT: usize = 1;
-const FLOOR: usize = 2;
+use super::{
+    goals::{DEFAULT, FLOOR, GOALS, Goal, ONE_WORKER, Source},
+    servers::{Programs, Subject},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Figure {
@@ -212,140 +210,48 @@ impl Figures {
         text.push('\n');
     }
 
-    /// Ratios and what they should be.
+    /// What Resound should reach, and what it does.
     fn goals(&self, text: &mut String, subjects: &[Subject]) {
         let peers: Vec<usize> = (0..subjects.len())
             .filter(|server| subjects[*server].is_peer())
             .collect();
-        let of = |figure, server| self.value(figure, server);
-        let of_peers = |figure| peers.iter().filter_map(move |peer| of(figure, *peer));
-        let least = |figure| of_peers(figure).reduce(f64::min);
-        let most = |figure| of_peers(figure).reduce(f64::max);
-        let over = |ours: Option<f64>, theirs: Option<f64>| Some(ours? / theirs?);
-        let (one, all) = (ONE_WORKER, DEFAULT);
-        let steady = of(Figure::SteadyCpu, one);
-        let saturated = of(Figure::Saturated, one);
-        let growth = of(Figure::StormGrowth, all);
-        let megabytes = |bytes: f64| format!("{:.1} MB", bytes / 1e6);
-        let ms = |value: f64| format!("{value:.1} ms");
-        type Goal<'a> = (&'a str, &'a str, Option<String>);
-        let rows: [Goal<'_>; 21] = [
-            (
-                "processor time a delivery, 1 worker, over the floor",
-                "≤ 1.15 ×",
-                over(steady, of(Figure::SteadyCpu, FLOOR)).map(ratio),
-            ),
-            (
-                "the same over the best peer",
-                "≤ 0.45 ×",
-                over(steady, least(Figure::SteadyCpu)).map(ratio),
-            ),
-            (
-                "deliveries/s as many as go through, 1 worker, over the best peer",
-                "≥ 3 ×",
-                over(saturated, most(Figure::Saturated)).map(ratio),
-            ),
-            (
-                "the same over the floor",
-                "",
-                over(saturated, of(Figure::Saturated, FLOOR)).map(ratio),
-            ),
-            (
-                "p99 at 50,000 deliveries/s over the best peer's p50",
-                "≤ 1 ×",
-                over(of(Figure::P99, all), least(Figure::P50)).map(ratio),
-            ),
-            (
-                "the same over the floor's p99",
-                "",
-                over(of(Figure::P99, all), of(Figure::P99, FLOOR)).map(ratio),
-            ),
-            (
-                "memory for an idle socket",
-                "≤ 2.5 kB",
-                of(Figure::IdleBytes, all).map(kilobytes),
-            ),
-            (
-                "memory for an idle socket over TLS",
-                "≤ 12 kB",
-                of(Figure::TlsBytes, all).map(kilobytes),
-            ),
-            (
-                "sockets connected and subscribed/s over the best peer",
-                "≥ 3 ×",
-                over(of(Figure::Connects, all), most(Figure::Connects)).map(ratio),
-            ),
-            (
-                "processor time for each of them over the best peer",
-                "",
-                over(of(Figure::ConnectCpu, all), least(Figure::ConnectCpu)).map(ratio),
-            ),
-            (
-                "HTTP API events/s over the best peer",
-                "≥ 3 ×",
-                over(of(Figure::Triggers, all), most(Figure::Triggers)).map(ratio),
-            ),
-            (
-                "processor time for each of them over the best peer",
-                "",
-                over(of(Figure::TriggerCpu, all), least(Figure::TriggerCpu)).map(ratio),
-            ),
-            (
-                "the same, each over a new connection",
-                "",
-                over(of(Figure::TriggersEach, all), most(Figure::TriggersEach)).map(ratio),
-            ),
-            (
-                "processor time for each of them over the best peer",
-                "",
-                over(
-                    of(Figure::TriggerEachCpu, all),
-                    least(Figure::TriggerEachCpu),
-                )
-                .map(ratio),
-            ),
-            (
-                "memory after the last wave of a storm over that after the second",
-                "flat",
-                growth.map(ratio),
-            ),
-            (
-                "p99 with 100 stalled readers over that without",
-                "≤ 1.2 ×",
-                of(Figure::StalledRatio, all).map(ratio),
-            ),
-            (
-                "p50 beside a webhook endpoint that hangs over that without",
-                "1 ×",
-                of(Figure::WebhookP50, all).map(ratio),
-            ),
-            (
-                "p99 beside a webhook endpoint that hangs over that without",
-                "1 ×",
-                of(Figure::WebhookP99, all).map(ratio),
-            ),
-            (
-                "messages lost, doubled or out of order",
-                "0",
-                self.faults().map(whole),
-            ),
-            (
-                "from start to the first connection accepted, median of 20",
-                "≤ 50 ms",
-                of(Figure::StartMs, all).map(ms),
-            ),
-            (
-                "binary",
-                "≤ 15 MB",
-                of(Figure::BinaryBytes, all).map(megabytes),
-            ),
-        ];
         text.push_str("| Resound | goal | measured |\n|---|---|---|\n");
-        for (label, goal, value) in rows {
-            let value = value.unwrap_or_else(|| "–".to_owned());
+        for Goal {
+            label,
+            goal,
+            source,
+            write,
+        } in GOALS
+        {
+            let value = self.source(source, &peers);
+            let value = value.map_or_else(|| "–".to_owned(), write);
             let _ = writeln!(text, "| {label} | {goal} | {value} |");
         }
         text.push('\n');
+    }
+
+    fn source(&self, source: Source, peers: &[usize]) -> Option<f64> {
+        let of_peers = |figure| {
+            peers
+                .iter()
+                .filter_map(move |peer| self.value(figure, *peer))
+        };
+        let (ours, theirs) = match source {
+            Source::Faults => return self.faults(),
+            Source::Own(figure) => return self.value(figure, DEFAULT),
+            Source::OverFloor(column, figure) => {
+                (self.value(figure, column), self.value(figure, FLOOR))
+            }
+            Source::OverLeast(column, ours, theirs) => {
+                let least = of_peers(theirs).reduce(f64::min);
+                (self.value(ours, column), least)
+            }
+            Source::OverMost(column, figure) => {
+                let most = of_peers(figure).reduce(f64::max);
+                (self.value(figure, column), most)
+            }
+        };
+        Some(ours? / theirs?)
     }
 
     /// Of Resound, in all runs.
@@ -406,15 +312,15 @@ fn time(us: f64) -> String {
     }
 }
 
-fn kilobytes(bytes: f64) -> String {
+pub fn kilobytes(bytes: f64) -> String {
     format!("{:.2} kB", bytes / 1e3)
 }
 
-fn ratio(value: f64) -> String {
+pub fn ratio(value: f64) -> String {
     format!("{value:.2} ×")
 }
 
-fn whole(value: f64) -> String {
+pub fn whole(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
