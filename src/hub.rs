@@ -516,23 +516,28 @@ mod tests {
         local.run_until(drained).await;
     }
 
-    /// One that never gets further than a tick without standing still: who answers stays, who doesn't goes all the same.
-    #[test]
-    fn c20_standstills_without_end_keep_no_dead_peer() {
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+    /// A link in the hub, and the other end of its socket, which takes one byte: asked after 30 s, waited for 20 s.
+    fn asked_each_30_s(
+        hub: &Hub,
+        number: u32,
+    ) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
         let keep_alive = KeepAlive {
             ping_interval_s: 30,
             pong_timeout_s: 20,
         };
-        let link = |number: u32| {
-            let (ours, theirs) = tokio::io::duplex(1);
-            let socket_id = SocketId::new(1, number);
-            let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
-            link.set_task(Waker::noop());
-            hub.add(link.clone());
-            (link, theirs)
-        };
-        let [dead, answering] = [1, 2].map(link);
+        let (ours, theirs) = tokio::io::duplex(1);
+        let socket_id = SocketId::new(1, number);
+        let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
+        link.set_task(Waker::noop());
+        hub.add(link.clone());
+        (link, theirs)
+    }
+
+    /// One that never gets further than a tick without standing still: who answers stays, who doesn't goes all the same.
+    #[test]
+    fn c20_standstills_without_end_keep_no_dead_peer() {
+        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let [dead, answering] = [1, 2].map(|number| asked_each_30_s(&hub, number));
         let mut now = Instant::now();
         for n in 1..=200 {
             // each second tick, or each tick, comes late
@@ -570,19 +575,8 @@ mod tests {
             hub.sweep(now);
             hub.now_s()
         };
-        let keep_alive = KeepAlive {
-            ping_interval_s: 30,
-            pong_timeout_s: 20,
-        };
-        let link = |number: u32| {
-            let (ours, theirs) = tokio::io::duplex(1);
-            let socket_id = SocketId::new(1, number);
-            let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
-            link.set_task(Waker::noop());
-            hub.add(link.clone());
-            (link, theirs)
-        };
-        let [silent, answering, stalled, closing, stranger] = [1, 2, 3, 4, 5].map(link);
+        let [silent, answering, stalled, closing, stranger] =
+            [1, 2, 3, 4, 5].map(|number| asked_each_30_s(&hub, number));
         stranger.0.require_authorization(Some(65));
         for _ in 0..48 {
             tick(ticker::TICK);
