@@ -115,17 +115,16 @@ fn understood(request: Request<Waiter>) -> Option<Asked> {
             )
         }
         Some(Waiter::Watch(watching)) => {
-            // All but the last one to be answered have it together.
-            let watching = Arc::try_unwrap(watching).ok()?;
-            let places = watching.channels.iter().map(|channel| {
-                let (cluster, app) = (&watching.cluster, &watching.app);
-                Place::watching(cluster, app, channel, watching.asker.worker)
-            });
+            if !watching.is_answered() {
+                return None;
+            }
+            let places = watching.channels.iter();
+            let places = places.map(|channel| Place::watching(&watching, channel));
             let answer = Answer {
                 asker: watching.asker,
                 reply: Reply::Watching(places.collect()),
                 frames: Vec::new(),
-                channels: watching.channels,
+                channels: watching.channels.clone(),
             };
             (format!("watch {}", answer.channels.len()), Some(answer))
         }

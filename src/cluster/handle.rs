@@ -5,7 +5,10 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -109,6 +112,16 @@ pub(super) struct Watching {
     pub(super) app: Arc<App>,
     pub(super) cluster: Cluster,
     pub(super) channels: Vec<ChannelKey>,
+    /// users of whom nobody has said yet that they are watched
+    unanswered: AtomicUsize,
+}
+
+impl Watching {
+    /// One more user is watched; `true` with the last one. Counted, for who else still holds this says nothing: whoever asked may be a
+    /// moment behind the answers.
+    pub(super) fn is_answered(&self) -> bool {
+        self.unanswered.fetch_sub(1, Ordering::Relaxed) == 1
+    }
 }
 
 /// Completes when Redis has taken an event, or when the node goes on without Redis. Fails if the node is stopping: then nobody knows.
@@ -223,6 +236,7 @@ impl Cluster {
             asker,
             app: app.clone(),
             cluster: self.clone(),
+            unanswered: AtomicUsize::new(channels.len()),
             channels: channels.clone(),
         });
         for channel in channels {
@@ -396,18 +410,13 @@ impl Place {
         &self.channel
     }
 
-    /// Of a socket that watches.
-    pub(super) fn watching(
-        cluster: &Cluster,
-        app: &Arc<App>,
-        channel: &ChannelKey,
-        worker: WorkerId,
-    ) -> Place {
+    /// Of a socket that watches, on the channel of one of its users.
+    pub(super) fn watching(watching: &Watching, channel: &ChannelKey) -> Place {
         Place {
-            cluster: cluster.clone(),
-            app: app.clone(),
+            cluster: watching.cluster.clone(),
+            app: watching.app.clone(),
             channel: channel.clone(),
-            worker,
+            worker: watching.asker.worker,
             user_id: None,
             is_kept: false,
         }

@@ -214,17 +214,12 @@ impl Serving {
     }
 
     /// All users of the list are watched: tells who is there at this moment.
-    fn let_watch(&self, watching: Watching, core: &Core) {
-        let Watching {
-            asker,
-            app,
-            cluster,
-            channels,
-        } = watching;
+    fn let_watch(&self, watching: &Watching, core: &Core) {
+        let asker = watching.asker;
         let (mut online, mut offline) = (Vec::new(), Vec::new());
         let (mut places, mut since) = (Vec::new(), Vec::new());
-        for channel in channels {
-            let view = core.view(&channel);
+        for channel in &watching.channels {
+            let view = core.view(channel);
             let is_online = view.as_ref().is_some_and(|view| view.is_online);
             if let Some(user_id) = channel.name.concerned_user() {
                 let list = if is_online { &mut online } else { &mut offline };
@@ -232,7 +227,7 @@ impl Serving {
             }
             let sequence = view.map_or(0, |view| view.sequence);
             since.push((channel.clone(), Position(sequence)));
-            places.push(Place::watching(&cluster, &app, &channel, asker.worker));
+            places.push(Place::watching(watching, channel));
         }
         let frames = vec![server::watchlist_events(&online, &offline)];
         self.admit(asker, since, frames, Reply::Watching(places));
@@ -305,9 +300,8 @@ impl Node for Serving {
         match waiter {
             Waiter::Join(joining) => self.let_in(*joining, core, joined),
             Waiter::Watch(watching) => {
-                // the last one to be answered has it alone
-                if let Ok(watching) = Arc::try_unwrap(watching) {
-                    self.let_watch(watching, core);
+                if watching.is_answered() {
+                    self.let_watch(&watching, core);
                 }
             }
             Waiter::Look(_) | Waiter::Publish { .. } => {}

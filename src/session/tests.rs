@@ -10,7 +10,10 @@ use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
 use super::{awaited::AWAITED_MAX, *};
 use crate::{
-    cluster::fake::{Asked, Fake},
+    cluster::{
+        Asker,
+        fake::{Asked, Fake},
+    },
     config,
     frame::FrameReader,
     hub::{
@@ -632,6 +635,36 @@ fn u24_a_cut_watchlist_is_told_after_the_success_and_an_empty_one_not_asked_for(
     scene.grant("join #server-to-user-u", &[]);
     assert_eq!(peer.heard().len(), 2);
     scene.check_asked(&[]);
+}
+
+/// On another thread the answers may be there before the one who asks has gone on to its next step.
+#[test]
+fn u22_a_watchlist_is_answered_however_soon() {
+    const COUNT: usize = 2_000;
+    let mut scene = Scene::new("watchlist = true");
+    let peer = scene.connect(1);
+    let asker = Asker {
+        worker: WorkerId(0),
+        socket: scene.hub.add(peer.link.clone()),
+        socket_id: peer.socket_id,
+    };
+    let (node, app) = (scene.node.clone(), scene.app());
+    let asking = std::thread::spawn(move || {
+        let cluster = node.cluster().expect("a cluster");
+        for _ in 0..COUNT {
+            cluster.watch(&app, &["v".into()], asker);
+            // so that whoever answers has nothing else to do
+            std::thread::sleep(Duration::from_micros(1));
+        }
+    });
+    let mut answered = 0;
+    let mut is_over = false;
+    while !is_over {
+        is_over = asking.is_finished();
+        let asked = scene.asked();
+        answered += asked.iter().filter(|asked| asked.what == "watch 1").count();
+    }
+    assert_eq!(answered, COUNT);
 }
 
 #[test]
