@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Far more than anything takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// What it takes to have no variables but these.
 pub fn resound(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 pub const APP: &str = "[[apps]]\nid = \"7\"\nkey = \"key7\"\nsecret = \"secret7\"\n";
 
 /// Far more than anything takes; a condition that isn't met by then fails the test.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running server. Dropped, it stops.
 pub struct Server {

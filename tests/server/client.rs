@@ -17,7 +17,7 @@ use crate::{
     rest::request::{KEY, SECRET, hmac_hex, post},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// One connection.
 pub struct Client {

@@ -24,7 +24,7 @@ secret = "7ad3773142a6692b25b8"
 "#;
 
 /// Far more than anything takes; a condition that isn't met by then fails the test.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running server. Dropped, it stops.
 pub struct Server {

@@ -13,7 +13,7 @@ use crate::{
     rest::request::{KEY, SECRET, hmac_hex},
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 pub const TEXT: u8 = 1;
 pub const BINARY: u8 = 2;
