@@ -120,6 +120,8 @@ pub(super) struct Channel {
     is_settling: bool,
     /// messages that came before it is known where they belong
     held: VecDeque<Message>,
+    /// and one that can't be read was among them
+    has_skipped: bool,
     /// the last event of each other process, by number: one that comes again is known by it
     numbers: HashMap<Arc<str>, u64>,
     /// the last of our own events that the subscribers here got
@@ -276,6 +278,15 @@ impl Channel {
         self.held.push_back(message);
     }
 
+    /// One that can't be read has come: those after it don't follow what is known here.
+    pub(super) fn skip(&mut self) {
+        match self.is_synced {
+            true => self.lose_touch(),
+            // whether before or after what is being asked
+            false => self.has_skipped = true,
+        }
+    }
+
     /// From now on it isn't known what was missed, until the channel is registered again.
     pub(super) fn lose_touch(&mut self) {
         self.is_synced = false;
@@ -306,6 +317,9 @@ impl Channel {
         self.let_in(key, out);
         for message in std::mem::take(&mut self.held) {
             self.hear(key, message, out);
+        }
+        if std::mem::take(&mut self.has_skipped) {
+            self.lose_touch();
         }
     }
 

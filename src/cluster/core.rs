@@ -32,6 +32,8 @@ pub enum Input {
     Refused(ChannelKey, Vec<Verdict>),
     /// a message of the channel's topic
     Message(ChannelKey, Message),
+    /// one that can't be read, of another version most likely: it has a place in the channel's order, and nobody knows which
+    Skipped(ChannelKey),
     /// Redis is there: from now on, or again, perhaps for a node that was taken for dead and has another name now. What was
     /// on its way is lost. `was_emptied`: Redis is known to have lost everything since it was there last.
     Up { was_emptied: bool },
@@ -155,6 +157,14 @@ impl Core {
                 }
             }
             Input::Message(key, message) => self.message(&key, message, out),
+            Input::Skipped(key) => {
+                if let Some(channel) = self.channels.get_mut(&key)
+                    && channel.phase == Phase::Live
+                {
+                    channel.skip();
+                    self.pump(&key, out);
+                }
+            }
             Input::Up { was_emptied } => self.up(was_emptied, out),
             Input::Down => self.down(out),
         }
@@ -645,6 +655,63 @@ mod tests {
         let told = told(&out) as u64;
         assert!(told > 1_000 && told < EVENTS, "{told}");
         assert_eq!(missed(&out), EVENTS - told);
+    }
+
+    /// Redis has let in one more, after a message that this node couldn't read: nothing else may ever be told on the channel.
+    #[test]
+    fn who_joins_after_a_message_that_nobody_here_can_read_is_let_in() {
+        let joined = |sequence| {
+            Answer::Joined(Joined::Yes {
+                sequence,
+                subscriptions: 3,
+                is_new_member: false,
+                told: Telling::No,
+                is_return: false,
+                is_members_return: false,
+                kept: None,
+                members: Vec::new(),
+                events: 0,
+                life: 1,
+                doubt: None,
+            })
+        };
+        let is_let_in = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Joined { .. }));
+        let skipped =
+            |core: &mut Core, channel: &ChannelKey| take(core, Input::Skipped(channel.clone()));
+        let registered_at = |core: &mut Core, channel: &ChannelKey, sequence| {
+            let answers = vec![Answer::Registered(registered(sequence, 0))];
+            take(core, Input::Answers(channel.clone(), answers))
+        };
+        let channel = key("room");
+        // it comes before the answer
+        let mut core = subscribed(&channel, 0);
+        take(&mut core, Input::Ask(channel.clone(), join(None)));
+        skipped(&mut core, &channel);
+        let answers = vec![joined(101)];
+        let out = take(&mut core, Input::Answers(channel.clone(), answers));
+        assert!(
+            matches!(calls(&out)[..], [Call::Register { .. }]),
+            "{out:?}"
+        );
+        assert!(is_let_in(&registered_at(&mut core, &channel, 102)));
+        // it comes while the channel is being registered, and is none of those that the answer knows
+        let mut core = subscribed(&channel, 0);
+        let out = skipped(&mut core, &channel);
+        assert!(
+            matches!(calls(&out)[..], [Call::Register { .. }]),
+            "{out:?}"
+        );
+        skipped(&mut core, &channel);
+        let out = registered_at(&mut core, &channel, 102);
+        assert!(
+            matches!(calls(&out)[..], [Call::Register { .. }]),
+            "{out:?}"
+        );
+        take(&mut core, Input::Ask(channel.clone(), join(None)));
+        let out = registered_at(&mut core, &channel, 104);
+        assert!(matches!(calls(&out)[..], [Call::Join { .. }]), "{out:?}");
+        let out = take(&mut core, Input::Answers(channel, vec![joined(104)]));
+        assert!(is_let_in(&out), "{out:?}");
     }
 
     #[test]

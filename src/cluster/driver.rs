@@ -438,12 +438,13 @@ impl<N: Node> Driver<N> {
         let Some(channel) = self.by_topic.get(topic) else {
             return;
         };
+        let channel = channel.clone();
         match messages::understand(text) {
-            Ok(message) => {
-                let channel = channel.clone();
-                self.input(Input::Message(channel, message));
+            Ok(message) => self.input(Input::Message(channel, message)),
+            Err(error) => {
+                self.node.skipped(topic, error);
+                self.input(Input::Skipped(channel));
             }
-            Err(error) => self.node.skipped(topic, error),
         }
     }
 

@@ -25,6 +25,7 @@ impl Channel {
             let what = self.own_news(message);
             self.tell_next(key, what, out);
         }
+        self.has_skipped = false;
         self.phase = Phase::Apart;
         self.may_have_ended |= self.may_end();
         self.is_registering = false;
