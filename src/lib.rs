@@ -184,6 +184,9 @@
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
+/// The exit code after a fault of our own (EX_SOFTWARE), which ends the process rather than leave sockets open that get nothing.
+pub(crate) const EXIT_FAULT: i32 = 70;
+
 pub mod admin;
 pub mod api;
 pub mod apps;

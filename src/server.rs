@@ -59,9 +59,6 @@ use crate::{
 /// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
 const HTTP_CONNECTIONS_MAX: usize = 25_000;
 
-/// The exit code after a fault of our own (EX_SOFTWARE).
-const EXIT_FAULT: i32 = 70;
-
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
 
@@ -327,7 +324,7 @@ fn supervise(name: &'static str, task: impl Future<Output = ()> + 'static) {
     actix_rt::spawn(async move {
         if task.await.is_err_and(|error| error.is_panic()) {
             tracing::error!("a worker's {name} task panicked, which is a fault of Resound: ending");
-            std::process::exit(EXIT_FAULT);
+            std::process::exit(crate::EXIT_FAULT);
         }
     });
 }

@@ -3,6 +3,8 @@
 use std::{
     collections::HashMap,
     io, mem,
+    panic::{self, AssertUnwindSafe},
+    process,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -80,8 +82,19 @@ pub fn start(settings: ClusterSettings, parts: Parts) -> io::Result<Cluster> {
         .build()?;
     thread::Builder::new()
         .name("cluster".to_owned())
-        .spawn(move || runtime.block_on(Driver::new(settings, serving).run(receiver)))?;
+        .spawn(move || {
+            supervise(|| runtime.block_on(Driver::new(settings, serving).run(receiver)))
+        })?;
     Ok(cluster)
+}
+
+/// Should the driver panic, nobody who asks would ever be answered, and all would look healthy: the process ends instead, as without
+/// one of its hubs.
+fn supervise(drive: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(drive)).is_err() {
+        tracing::error!("the thread of the cluster panicked, which is a fault of Resound: ending");
+        process::exit(crate::EXIT_FAULT);
+    }
 }
 
 /// See the module's documentation.
@@ -465,7 +478,7 @@ impl Node for Serving {
         let load = Load {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
-            pid: std::process::id(),
+            pid: process::id(),
             up_s: self.started.elapsed().as_secs(),
             connections: sum(|app| app.usage.connections.load(Ordering::Relaxed)),
             channels: sum(|app| app.usage.channels.load(Ordering::Relaxed)),
