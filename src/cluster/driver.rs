@@ -11,7 +11,7 @@ mod tests;
 mod topics;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     future::Future,
     mem,
     pin::Pin,
@@ -193,6 +193,8 @@ pub struct Driver<N: Node> {
     former: HashMap<Arc<str>, Vec<String>>,
     waiters: HashMap<Ticket, N::Waiter>,
     tickets: u64,
+    /// of each app, the channels that somebody wants to be let in to, as the first one here
+    opening: HashMap<u32, HashSet<ChannelKey>>,
     held: Waiting,
     /// news that are written down in Redis: those that wait, and those that were told and aren't forgotten
     open: Open,
@@ -264,6 +266,7 @@ impl<N: Node> Driver<N> {
             former: HashMap::new(),
             waiters: HashMap::new(),
             tickets: 0,
+            opening: HashMap::new(),
             held: Waiting::default(),
             open: Open::default(),
             lingering: HashMap::new(),
@@ -364,8 +367,7 @@ impl<N: Node> Driver<N> {
         match &mut ask {
             Ask::Join { ticket, .. } => {
                 if let Some(waiter) = waiter {
-                    let is_new = self.core.view(&channel).is_none();
-                    if is_new && self.node.has_no_room_for(&channel) {
+                    if !self.has_room_for(&channel) {
                         self.node.has_no_room(waiter);
                         return number;
                     }
@@ -389,6 +391,29 @@ impl<N: Node> Driver<N> {
         }
         self.input(Input::Ask(channel, ask));
         number
+    }
+
+    /// Whether the channel may have subscribers here. One that has none yet counts from the first question on.
+    fn has_room_for(&mut self, channel: &ChannelKey) -> bool {
+        if self.core.view(channel).is_some() || channel.name.is_internal() {
+            return true;
+        }
+        let opening = self.opening.entry(channel.app).or_default();
+        if opening.contains(channel) {
+            return true;
+        }
+        let has_room = !self.node.has_no_room_for(channel, opening.len());
+        if has_room {
+            opening.insert(channel.clone());
+        }
+        has_room
+    }
+
+    /// Its first subscriber has been let in, or nobody will be.
+    fn is_opening_no_more(&mut self, channel: &ChannelKey) {
+        if let Some(opening) = self.opening.get_mut(&channel.app) {
+            opening.remove(channel);
+        }
     }
 
     fn query(&mut self, query: Query, reply: oneshot::Sender<Found>) {
@@ -568,7 +593,10 @@ impl<N: Node> Driver<N> {
                     self.node.published(waiter);
                 }
             }
-            Output::Opened(channel) => self.node.opened(&channel, true),
+            Output::Opened(channel) => {
+                self.is_opening_no_more(&channel);
+                self.node.opened(&channel, true);
+            }
             Output::Closed(channel) => self.node.opened(&channel, false),
             Output::CountLater(channel) => {
                 if let Some(names) = self.names.get(&channel) {
@@ -585,6 +613,7 @@ impl<N: Node> Driver<N> {
             // it may have been asked for again since then
             Output::Forgotten(channel) if self.core.knows(&channel) => {}
             Output::Forgotten(channel) => {
+                self.is_opening_no_more(&channel);
                 if let Some(names) = self.names.remove(&channel) {
                     self.by_topic.remove(&names.keys.topic);
                 }
@@ -637,8 +666,12 @@ impl<N: Node> Driver<N> {
         self.note_connections();
     }
 
-    /// What was left out of a channel is found out with its next message, which may never come.
+    /// What was left out of a channel is found out with its next message, which may never come. While a worker can't keep up that has time:
+    /// its inbox would be given all that waits here, and what Redis remembers, and as much again a moment later.
     fn make_up_for_what_was_left_out(&mut self) {
+        if self.node.is_congested() {
+            return;
+        }
         let left_out = self.inbound.left_out();
         if mem::replace(&mut self.left_out, left_out) != left_out && self.connection.is_some() {
             self.lost("its messages came faster than this node could take them (cluster.inbound_bytes_max)");

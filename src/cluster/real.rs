@@ -495,7 +495,7 @@ impl Node for TestNode {
 
     fn full(&mut self, _: u64) {}
 
-    fn has_no_room_for(&self, _: &ChannelKey) -> bool {
+    fn has_no_room_for(&self, _: &ChannelKey, _: usize) -> bool {
         false
     }
 

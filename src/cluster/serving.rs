@@ -325,11 +325,11 @@ impl Node for Serving {
         self.refuse(waiter, |_| SubscribeError::MembersLimit);
     }
 
-    fn has_no_room_for(&self, channel: &ChannelKey) -> bool {
-        !channel.name.is_internal()
-            && self.app(channel.app).is_some_and(|app| {
-                app.usage.channels.load(Ordering::Relaxed) >= app.limits.channels_max
-            })
+    fn has_no_room_for(&self, channel: &ChannelKey, opening: usize) -> bool {
+        self.app(channel.app).is_some_and(|app| {
+            let open = app.usage.channels.load(Ordering::Relaxed);
+            open + opening >= app.limits.channels_max
+        })
     }
 
     fn has_no_room(&mut self, waiter: Waiter) {

@@ -24,8 +24,8 @@ pub trait Node: Send + 'static {
     fn joined(&mut self, waiter: Self::Waiter, core: &Core, joined: u64);
     /// the channel has as many members as it may
     fn full(&mut self, waiter: Self::Waiter);
-    /// whether one more channel is more than this node may have
-    fn has_no_room_for(&self, channel: &ChannelKey) -> bool;
+    /// whether one more channel is more than this node may have, beside so many of its app that are about to be opened
+    fn has_no_room_for(&self, channel: &ChannelKey, opening: usize) -> bool;
     fn has_no_room(&mut self, waiter: Self::Waiter);
     fn looked(&mut self, waiter: Self::Waiter, core: &Core);
     fn published(&mut self, waiter: Self::Waiter);

@@ -5,14 +5,24 @@ use crate::{
     cluster::{
         rules::Rules,
         terms::{Answer, Happening, Joined, Telling, What},
+        testing::{RedisServer, until},
         wire,
     },
     hub::inbox::WorkerId,
     protocol::channel::ChannelName,
 };
 
+const CHANNELS_MAX: usize = 1_000;
+
 /// Serves nobody.
-struct Nobody;
+#[derive(Default)]
+struct Nobody {
+    is_congested: bool,
+    /// channels that have somebody
+    open: usize,
+    /// who was told that there is no room
+    refused: usize,
+}
 
 impl Node for Nobody {
     type Waiter = ();
@@ -20,13 +30,20 @@ impl Node for Nobody {
     fn tell(&mut self, _: &ChannelKey, _: &[WorkerId], _: u64, _: &What) {}
     fn joined(&mut self, (): (), _: &Core, _: u64) {}
     fn full(&mut self, (): ()) {}
-    fn has_no_room_for(&self, _: &ChannelKey) -> bool {
-        false
+    fn has_no_room_for(&self, _: &ChannelKey, opening: usize) -> bool {
+        self.open + opening >= CHANNELS_MAX
     }
-    fn has_no_room(&mut self, (): ()) {}
+    fn has_no_room(&mut self, (): ()) {
+        self.refused += 1;
+    }
     fn looked(&mut self, (): (), _: &Core) {}
     fn published(&mut self, (): ()) {}
-    fn opened(&mut self, _: &ChannelKey, _: bool) {}
+    fn opened(&mut self, _: &ChannelKey, is_open: bool) {
+        match is_open {
+            true => self.open += 1,
+            false => self.open -= 1,
+        }
+    }
     fn happened(&mut self, _: &ChannelKey, _: &Happening) {}
     fn missed_cache(&mut self) -> Vec<(ChannelKey, Duration)> {
         Vec::new()
@@ -40,7 +57,7 @@ impl Node for Nobody {
     fn backlog(&mut self, _: usize, _: usize, _: u64) {}
     fn took(&mut self, _: Duration) {}
     fn is_congested(&self) -> bool {
-        false
+        self.is_congested
     }
     fn load(&self) -> String {
         String::new()
@@ -72,18 +89,28 @@ fn driver(servers: Servers) -> Driver<Nobody> {
         backlog_bytes_max: 1 << 20,
         backlog_age_max: Duration::from_secs(60),
         history: History::NONE,
-        inbound_bytes_max: 1 << 20,
+        inbound_bytes_max: 1_000,
         held_max: 1_000,
         publishes_max: 1_000,
         retry: Duration::from_millis(20),
     };
-    Driver::new(settings, Nobody)
+    Driver::new(settings, Nobody::default())
 }
 
 fn key(number: usize) -> ChannelKey {
     ChannelKey {
         app: 0,
         name: ChannelName::parse(&format!("room-{number}"), 200).expect("a name"),
+    }
+}
+
+fn join() -> Ask {
+    Ask::Join {
+        worker: WorkerId(0),
+        ticket: Ticket(0),
+        member: None,
+        members_max: 0,
+        rules: Rules::default(),
     }
 }
 
@@ -95,14 +122,7 @@ fn subscribed(channels: usize) -> Driver<Nobody> {
     driver.is_up = true;
     driver.input(Input::Up { was_emptied: false });
     for number in 0..channels {
-        let join = Ask::Join {
-            worker: WorkerId(0),
-            ticket: Ticket(0),
-            member: None,
-            members_max: 0,
-            rules: Rules::default(),
-        };
-        driver.ask(key(number), "7".into(), join, Some(()));
+        driver.ask(key(number), "7".into(), join(), Some(()));
         driver.input(Input::Subscribed(key(number)));
         let joined = Answer::Joined(Joined::Yes {
             sequence: 100,
@@ -156,4 +176,60 @@ fn what_was_about_to_be_asked_of_a_redis_that_was_emptied_is_not_asked() {
     });
     let is_call = |output: &Output| matches!(output, Output::Call(..));
     assert!(!driver.outputs.iter().any(is_call), "{:?}", driver.outputs);
+}
+
+#[tokio::test]
+async fn messages_that_were_left_out_are_made_up_for_when_the_workers_can_take_them() {
+    let server = RedisServer::start();
+    let mut driver = driver(server.servers());
+    let (sender, pushes) = driver.inbound.queue();
+    let (servers, patience) = (driver.settings.servers.clone(), driver.settings.patience);
+    let opened = Connection::open(&servers, patience, sender, &driver.scripts).await;
+    let mut connection = opened.expect("a connection");
+    connection.subscribe("a").await.expect("subscribed");
+    (driver.connection, driver.pushes) = (Some(connection), Some(pushes));
+    for _ in 0..10 {
+        server.order(&["PUBLISH", "a", &"x".repeat(500)]);
+    }
+    until("some are left out", async || driver.inbound.left_out() > 0).await;
+    driver.node.is_congested = true;
+    driver.make_up_for_what_was_left_out();
+    assert!(driver.connection.is_some());
+    driver.node.is_congested = false;
+    driver.make_up_for_what_was_left_out();
+    assert!(driver.connection.is_none());
+}
+
+#[test]
+fn channels_count_towards_their_limit_before_anybody_is_let_in() {
+    for is_up in [true, false] {
+        let mut driver = subscribed(0);
+        if !is_up {
+            driver.lost("the end");
+        }
+        for _ in 0..2 {
+            for number in 0..CHANNELS_MAX + 10 {
+                driver.ask(key(number), "7".into(), join(), Some(()));
+            }
+        }
+        assert_eq!(driver.node.refused, 20);
+        driver.obey();
+        driver.ask(key(CHANNELS_MAX), "7".into(), join(), Some(()));
+        assert_eq!(driver.node.refused, 21);
+        if is_up {
+            continue;
+        }
+        assert_eq!(driver.node.open, CHANNELS_MAX);
+        for _ in 0..2 {
+            let leave = Ask::Leave {
+                worker: WorkerId(0),
+                user_id: None,
+                rules: Rules::default(),
+            };
+            driver.ask(key(0), "7".into(), leave, None);
+        }
+        driver.obey();
+        driver.ask(key(CHANNELS_MAX), "7".into(), join(), Some(()));
+        assert_eq!(driver.node.refused, 21);
+    }
 }
