@@ -714,6 +714,33 @@ mod tests {
         assert!(is_let_in(&out), "{out:?}");
     }
 
+    /// Redis has lost the channel while one more was arriving.
+    #[test]
+    fn who_is_arriving_is_let_in_by_the_registration() {
+        let channel = key("room");
+        let mut core = subscribed(&channel, 0);
+        take(&mut core, Input::Ask(channel.clone(), join(None)));
+        let joined = Answer::Joined(Joined::Yes {
+            sequence: 150,
+            subscriptions: 1,
+            is_new_member: false,
+            told: Telling::No,
+            is_return: false,
+            is_members_return: false,
+            kept: None,
+            members: Vec::new(),
+            events: 0,
+            life: 2,
+            doubt: None,
+        });
+        let out = take(&mut core, Input::Answers(channel, vec![joined]));
+        let registration = calls(&out);
+        let [Call::Register { seen, .. }] = &registration[..] else {
+            panic!("{out:?}");
+        };
+        assert_eq!(*seen, 150);
+    }
+
     #[test]
     fn the_first_join_asks_for_everything() {
         let channel = key("room");

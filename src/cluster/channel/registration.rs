@@ -37,6 +37,9 @@ impl Channel {
                 known.1 += 1;
             }
         }
+        // Whoever is arriving is let in by the answer: Redis must not count from less, as it might with a clock that was set back.
+        let joined = self.arriving.iter().map(|(sequence, _)| *sequence);
+        let seen = joined.fold(self.sequence, u64::max);
         let arriving = u32::try_from(self.arriving.len()).unwrap_or(u32::MAX);
         let members = members.into_values().map(|(member, connections)| Present {
             is_latest: self.alone.contains_key(&member.user_id),
@@ -45,7 +48,7 @@ impl Channel {
         });
         Call::Register {
             subscriptions: self.subscriptions().saturating_add(arriving),
-            seen: self.sequence,
+            seen,
             heard: (self.heard, self.heard_events),
             life: self.life,
             members: members.collect(),
