@@ -137,7 +137,7 @@
 //! - Webhooks are raised under the channel's shard lock where order matters, in a cluster by the driver of the node whose script
 //!   made the change, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
-//! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
+//! - A worker's hub and ticker, and the thread of the cluster, are supervised: should one panic, the process ends with code 70.
 //! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
 //!   `data` is never parsed and written again.
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none

@@ -25,6 +25,9 @@ use crate::{
 /// Messages of a channel that wait for a registration. Of a busy one more come than Redis remembers by default.
 const HELD_MAX: usize = 4_096;
 
+/// Other processes whose last event on a channel is remembered: more than there are at a time. Each that is started anew is another one.
+const PUBLISHERS_MAX: usize = 1_024;
+
 /// The last edition of any channel's list of members.
 static EDITIONS: AtomicU64 = AtomicU64::new(0);
 
@@ -122,8 +125,8 @@ pub(super) struct Channel {
     held: VecDeque<Message>,
     /// and one that can't be read was among them
     has_skipped: bool,
-    /// the last event of each other process, by number: one that comes again is known by it
-    numbers: HashMap<Arc<str>, u64>,
+    /// the last event of each other process, by number, and when it came, by sequence: one that comes again is known by it
+    numbers: HashMap<Arc<str>, (u64, u64)>,
     /// the last of our own events that the subscribers here got
     own_seen: u64,
     /// the event of a cache channel, as all subscribers here know it
@@ -223,19 +226,30 @@ impl Channel {
         if !matches!(message.what, What::Event(_)) {
             return message.what;
         }
-        let last = if message.origin == self.origin {
-            &mut self.own_seen
-        } else {
-            self.numbers.entry(message.origin).or_default()
-        };
-        if message.number <= *last {
+        if message.origin == self.origin {
+            return self.own_news(message);
+        }
+        let is_known = self.numbers.contains_key(&message.origin);
+        if !is_known && self.numbers.len() >= PUBLISHERS_MAX {
+            self.forget_publisher();
+        }
+        let last = self.numbers.entry(message.origin).or_default();
+        if message.number <= last.0 {
             return What::Nothing;
         }
-        *last = message.number;
+        *last = (message.number, message.sequence);
         message.what
     }
 
-    /// The same of one of our own events, out of its turn.
+    /// The process that has said nothing for longest has most likely ended.
+    fn forget_publisher(&mut self) {
+        let oldest = self.numbers.iter().min_by_key(|(_, (_, at))| *at);
+        if let Some(oldest) = oldest.map(|(origin, _)| origin.clone()) {
+            self.numbers.remove(&oldest);
+        }
+    }
+
+    /// The same of one of our own events, in or out of its turn.
     fn own_news(&mut self, message: Message) -> What {
         if message.number <= self.own_seen {
             return What::Nothing;
@@ -515,5 +529,46 @@ fn happened(key: &ChannelKey, happening: Happening, number: u64, wait: Option<Du
         happening,
         number,
         wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        cluster::terms::{Body, Event},
+        frame::Frame,
+    };
+
+    #[test]
+    fn of_processes_that_have_ended_nothing_is_remembered_for_ever() {
+        let mut channel = Channel::new("here".into(), 0);
+        let mut is_news = |origin: u64, number: u64, sequence: u64| {
+            let event = Event {
+                body: Body::Frame(Frame::text("{}")),
+                except: None,
+                cached_for: None,
+                published: Instant::now(),
+            };
+            let what = channel.news(Message {
+                sequence,
+                what: What::Event(Arc::new(event)),
+                origin: origin.to_string().as_str().into(),
+                number,
+                events: sequence,
+            });
+            (what != What::Nothing, channel.numbers.len())
+        };
+        let most = PUBLISHERS_MAX as u64;
+        for at in 1..=2 * most {
+            assert!(is_news(0, at, 2 * at).0);
+            let (is_first, remembered) = is_news(at, 1, 2 * at + 1);
+            assert!(is_first && remembered <= PUBLISHERS_MAX);
+        }
+        assert!(!is_news(0, 2 * most, 5 * most).0);
+        assert!(!is_news(2 * most, 1, 5 * most).0);
+        assert!(!is_news(most + 10, 1, 5 * most).0);
     }
 }
