@@ -449,6 +449,19 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
     }
 }
 
+/// The hub of the thread that asks, made by `make` at the first call.
+pub fn worker_hub(make: impl FnOnce() -> Option<Rc<Hub>>) -> Option<Rc<Hub>> {
+    thread_local! {
+        static HUB: RefCell<Option<Rc<Hub>>> = const { RefCell::new(None) };
+    }
+    HUB.with_borrow_mut(|hub| {
+        if hub.is_none() {
+            *hub = make();
+        }
+        hub.clone()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

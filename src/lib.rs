@@ -29,7 +29,8 @@
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint; what an app may still do (`allowance`), what `info` asks (`info`), idempotency (`once`) |
-//! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket; `attendance` counts it as long as it lasts; `faults` breaks it in tests |
+//! | [`mod@upgrade`] | the handshake: takes the socket from actix and gives it a session and a connection; `attendance` counts it as long as it lasts; `faults` breaks it in tests |
+//! | [`socket`] | [`connection`](socket::connection): the future of one socket, and what it asks of the conversation on it |
 //! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in; `awaited` is what a cluster hasn't answered yet |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
@@ -67,24 +68,24 @@
 //!     |      /-> admin -> node, metrics, live (and api::health)
 //!     |      |-> reload -> node, log
 //!     \-> server -> api ----------------> node -> directory, cluster -> hub::inbox (a handle, Send)
-//!               \-> socket -> session --> node, cluster (the handle)
-//!                        \          \---> hub (this worker's, not Send)
-//!                         \-------------> hub
+//!               \-> upgrade -> session -> node, cluster (the handle)
+//!                       \          \---> socket -> hub (this worker's, not Send)
+//!                        \------------> socket
 //! cluster: handle -> driver (a queue) -> core -> channel
 //!                          \-> connection, scripts, serving -> hub::inbox, webhook
 //! session, node, directory, cluster -> webhook (raise and forget)
 //! api, node -> idempotency
-//! socket, session, api, node -> observe -> metrics, live
+//! upgrade, session, api, node -> observe -> metrics, live
 //! hub -> metrics::worker (plain counters)
 //! server, admin -> bind
-//! server, socket, session, api -> gate -> peer, rate
+//! server, upgrade, session, api -> gate -> peer, rate
 //! everything may use: config -> apps -> rate, protocol -> frame
 //! ```
 //!
-//! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
-//! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
-//! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is
-//! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish). In a cluster the directory is
+//! Arrows go one way: a session implements [`socket::Conversation`], which is all that a connection knows of it.
+//! [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not JSON,
+//! HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is for
+//! reading and for subscriptions; events go through [`Node::publish`](node::Node::publish). In a cluster the directory is
 //! empty: what it knows of one node, Redis knows of all, and the cluster's driver of this one's channels. A `node` in
 //! `cluster/` is a server of the cluster, of which [`Node`](node::Node) is this process's.
 //!
@@ -218,5 +219,6 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod tail;
+pub mod upgrade;
 pub mod webhook;
 pub mod welcome;

@@ -33,8 +33,9 @@ use super::{
 };
 use crate::{
     api,
+    hub::worker_hub,
     node::Node,
-    socket::upgrade::{is_handshake, upgrade, worker_hub},
+    upgrade::{is_handshake, upgrade},
 };
 
 type Upgrading = (Request, Framed<Wire, Codec>);
