@@ -10,16 +10,16 @@ use std::{
 
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
 
-use super::{
-    core::{Core, Input},
-    model::{Holding, Redis, Told},
-    rules::Rules,
-    terms::{
-        Answer, Ask, Body, Call, Event, Happening, Message, Output, Ticket, Verdict, What,
-        parse_member,
-    },
-};
+use super::model::{Holding, Redis, Told};
 use crate::{
+    cluster::{
+        core::{Core, Input},
+        rules::Rules,
+        terms::{
+            Answer, Ask, Body, Call, Event, Happening, Message, Output, Ticket, Verdict, What,
+            parse_member,
+        },
+    },
     frame::Frame,
     hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},

@@ -11,24 +11,27 @@ use redis::Pipeline;
 use tokio::sync::mpsc;
 
 use super::{
-    calls::{Caller, add, answer},
-    connection::{Connection, Patience, Push, Servers},
-    core::Core,
-    driver::{ClusterSettings, Driver, Node, Request, Rulebook},
-    keys::{ChannelKeys, Keys},
-    messages::understand,
+    PATIENCE, RedisCluster, RedisServer, documented_rules,
     model::{Redis as Model, Told},
-    nodes,
-    rules::Rules,
-    scripts::{History, News, Scripts},
-    terms::{
-        Answer, Ask, Body, Call, Event, Happening, Joined, Left, Lost, Present, Published,
-        Registered, Telling, Ticket, Wanted, What,
-    },
-    testing::{PATIENCE, RedisCluster, RedisServer, documented_rules, user},
-    wire::Unreadable,
+    user,
 };
 use crate::{
+    cluster::{
+        calls::{Caller, add, answer},
+        connection::{Connection, Patience, Push, Servers},
+        core::Core,
+        driver::{ClusterSettings, Driver, Node, Request, Rulebook},
+        keys::{ChannelKeys, Keys},
+        messages::understand,
+        nodes,
+        rules::Rules,
+        scripts::{History, News, Scripts},
+        terms::{
+            Answer, Ask, Body, Call, Event, Happening, Joined, Left, Lost, Present, Published,
+            Registered, Telling, Ticket, Wanted, What,
+        },
+        wire::Unreadable,
+    },
     frame::Frame,
     hub::inbox::{ChannelKey, WorkerId},
     protocol::{channel::ChannelName, presence::Member},

@@ -6,14 +6,17 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    rules::Rules,
-    terms::{
-        Answer, Call, Event, Happening, Joined, Left, Lost, Message, Open, Present, Published,
-        Registered, Telling, Wanted, What, member_text,
+use crate::{
+    cluster::{
+        rules::Rules,
+        terms::{
+            Answer, Call, Event, Happening, Joined, Left, Lost, Message, Open, Present, Published,
+            Registered, Telling, Wanted, What, member_text,
+        },
     },
+    hub::inbox::ChannelKey,
+    protocol::presence::Member,
 };
-use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 
 /// What a node registers.
 #[derive(Clone, Copy)]
