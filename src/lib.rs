@@ -56,7 +56,7 @@
 //! | `held`, `rules` | news of who left that wait for a return (webhooks, watchlists), and when they do |
 //! | `queries` | what the HTTP API asks: answered by Redis, or with what this node knows |
 //! | `status`, `listing`, `probe`, `settings` | for readiness and metrics; for `resound nodes`; for the doctor; from settings to a connection |
-//! | `model`, `simulation`, `real`, `fake`, `testing` | tests: the scripts in Rust, random histories on them, the same on a real Redis; a cluster that a test plays |
+//! | `testing` | tests, none of which ships: the scripts in Rust (`model`), random histories on them (`simulation`), the same on a real Redis (`real`, on `redis`); a cluster that a test plays (`fake`) |
 //!
 //! # Who may use whom
 //!

@@ -12,7 +12,7 @@ use super::{awaited::AWAITED_MAX, *};
 use crate::{
     cluster::{
         Asker,
-        fake::{Asked, Fake},
+        testing::fake::{Asked, Fake},
     },
     config,
     frame::FrameReader,
