@@ -6,6 +6,8 @@ mod liveness;
 mod news;
 mod node;
 mod sweeps;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::{

@@ -8,6 +8,7 @@ use super::{Change, Done, Driver, Node};
 use crate::cluster::{
     connection::{Connection, Push},
     core::Input,
+    terms::Output,
 };
 
 impl<N: Node> Driver<N> {
@@ -16,7 +17,10 @@ impl<N: Node> Driver<N> {
         tracing::warn!("Redis is away, this node goes on alone: {why}");
         self.take_last_pushes();
         self.forget_work();
-        self.connection = None;
+        if let Some(connection) = self.connection.take() {
+            // Questions that it hasn't answered are answered without it.
+            connection.cut();
+        }
         self.pushes = None;
         self.is_up = false;
         self.node.link(false);
@@ -44,6 +48,11 @@ impl<N: Node> Driver<N> {
     pub(super) fn forget_work(&mut self) {
         self.generation += 1;
         self.work = FuturesUnordered::new();
+        // Nor is what was about to be put to Redis: the core, which learns that it is away, asks anew. Begun by now, it would be answered in
+        // the place of what is asked then, or take the turn of a registration for ever.
+        let is_of_interest =
+            |output: &Output| !matches!(output, Output::Call(..) | Output::Subscribe(_));
+        self.outputs.retain(is_of_interest);
         // What is listened to is another thing on the next connection; what is written down of it stays.
         let changing = mem::take(&mut self.changing).into_iter();
         let topics = changing.chain(mem::take(&mut self.topics));
