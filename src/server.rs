@@ -99,7 +99,13 @@ pub enum StartError {
 impl StartError {
     /// Whether another start with the same settings must end the same way.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StartError::Tls(_) | StartError::Cluster(_))
+        match self {
+            StartError::Tls(_) | StartError::Cluster(_) => true,
+            StartError::Bind(error) | StartError::Admin(AdminError::Bind(error)) => {
+                error.is_configuration()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -145,6 +151,7 @@ pub fn start_with(
     let mut listening = Listening::open(&settings.server, inherited)?;
     let address = listening.main.local_addr()?;
     let plain = listening.plain.as_ref().map(TcpListener::local_addr);
+    let plain = plain.transpose()?;
     let workers = settings.server.workers;
     let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
     let connections_max =
@@ -153,7 +160,7 @@ pub fn start_with(
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(make_node(settings, inboxes, connections_max)?);
 
-    let admin = Admin::start(&node, address)?;
+    let admin = Admin::start(&node, address, plain)?;
     let files_for_clients = limits::accepted_max(files_max, workers);
     let entrance = Entrance {
         tls: None,
@@ -175,7 +182,7 @@ pub fn start_with(
     }
     Ok(Running {
         address,
-        plain_address: plain.transpose()?,
+        plain_address: plain,
         certificates,
         node,
         admin,
@@ -259,12 +266,16 @@ impl Listening {
     fn open(settings: &ServerSettings, inherited: Inherited) -> Result<Listening, BindError> {
         let main = match inherited.main {
             Some(listener) => listener,
-            None => bind::listen(settings.host, settings.port)?,
+            None => bind::listen(settings.host, settings.port, bind::MAIN, &[])?,
         };
         let listeners = &settings.listeners;
         let plain = match (inherited.plain, listeners.plain) {
             (Some(listener), _) => Some(listener),
-            (None, Some(address)) => Some(bind::listen(address.ip(), address.port())?),
+            (None, Some(address)) => {
+                let own = main.local_addr().ok();
+                let (host, port) = (address.ip(), address.port());
+                Some(bind::listen(host, port, bind::PLAIN, own.as_slice())?)
+            }
             (None, None) => None,
         };
         #[cfg(unix)]

@@ -169,6 +169,7 @@ pub struct Driver<N: Node> {
     registering: usize,
     registrations: VecDeque<(ChannelKey, Vec<Call>)>,
     backoff: Backoff,
+    told: link::Told,
     /// when the connection came to stand
     connected: Instant,
     /// when the last sign of life was taken
@@ -237,6 +238,7 @@ impl<N: Node> Driver<N> {
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
             backoff: Backoff::new(settings.retry),
+            told: link::Told::default(),
             connected: Instant::now(),
             last_beat: None,
             sweeps_from: Instant::now(),
@@ -452,6 +454,7 @@ impl<N: Node> Driver<N> {
             Done::Connected(Ok(connection), pushes) => {
                 tracing::info!("connected to Redis: this node is {}", self.name);
                 self.connection = Some(connection);
+                self.told = link::Told::default();
                 self.connected = Instant::now();
                 let heartbeat = self.settings.heartbeat;
                 if self
@@ -465,7 +468,7 @@ impl<N: Node> Driver<N> {
                 self.beat();
             }
             Done::Connected(Err(error), _) => {
-                tracing::warn!("this node goes on alone and tries again: {error}");
+                self.tell_failure(&error.to_string());
                 self.node.link(false);
                 self.connect_later();
             }
