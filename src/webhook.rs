@@ -399,11 +399,11 @@ async fn collect(
         if !is_open {
             collector.stop_holding(&mut ready);
         }
-        shared.held.store(collector.held(), Ordering::Release);
         for (app, event) in ready.drain(..) {
             endpoints.hand_out(app, event, now);
         }
-        // last, so that no event is nowhere while `pending` looks
+        // Backwards and last, so that no event is nowhere while `pending` looks.
+        shared.held.store(collector.held(), Ordering::Release);
         shared.inlet.give_back(count, bytes);
     }
     endpoints.finish().await;
