@@ -329,6 +329,7 @@ impl Hub {
 
     /// Does what the clock asks for, for every socket.
     fn sweep(&self, now: Instant) {
+        self.metrics.ticks.add(1);
         let mut clock = self.clock.get();
         let has_stood_still = clock.tick(now);
         self.clock.set(clock);

@@ -14,6 +14,7 @@ use crate::{
     apps::{App, Apps, webhook::EventType},
     config::WebhookSettings,
     protocol::{channel::ChannelName, event::EventData, socket_id::SocketId},
+    vital::supervise,
 };
 use arc_swap::ArcSwap;
 use collector::Collector;
@@ -194,13 +195,15 @@ impl Webhooks {
         endpoints.replace(apps, settings);
         let (inlet, messages) = mpsc::channel(settings.queue_events_max);
         let collector = Collector::new(settings);
-        let collecting = collect(messages, collector, endpoints, shared.clone());
+        let collecting = tokio::spawn(collect(messages, collector, endpoints, shared.clone()));
+        let tasks = collecting.abort_handle();
+        supervise("collector of webhooks", collecting);
         Webhooks {
             inner: Some(Arc::new(Inner {
                 wanted: ArcSwap::from_pointee(endpoints::wanted(apps)),
                 inlet,
                 shared,
-                tasks: tokio::spawn(collecting).abort_handle(),
+                tasks,
             })),
         }
     }
