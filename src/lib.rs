@@ -35,6 +35,7 @@
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
 //! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once; `api/once.rs` uses it |
+//! | [`vital`] | tasks that the process can't be without |
 //! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
 //! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
@@ -79,6 +80,7 @@
 //! hub -> metrics::worker (plain counters)
 //! server, admin -> bind
 //! server, upgrade, session, api -> gate -> peer, rate
+//! server, webhook, cluster -> vital
 //! everything may use: config -> apps -> rate, protocol -> frame
 //! ```
 //!
@@ -138,7 +140,8 @@
 //! - Webhooks are raised under the channel's shard lock where order matters, in a cluster by the driver of the node whose script
 //!   made the change, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
-//! - A worker's hub and ticker are supervised: should one panic, the process ends with code 70.
+//! - What the process can't be without is supervised: a worker's hub and ticker, the directory's clock, the webhooks' collector, a
+//!   cluster's driver. Should one panic, the process ends with code 70. The watchdog's signs of life are those of every worker.
 //! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
 //!   `data` is never parsed and written again.
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
@@ -220,5 +223,6 @@ pub mod session;
 pub mod socket;
 pub mod tail;
 pub mod upgrade;
+pub mod vital;
 pub mod webhook;
 pub mod welcome;

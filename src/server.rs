@@ -54,13 +54,11 @@ use crate::{
         ticker::{self, Limits},
     },
     node::Node,
+    vital::supervise,
 };
 
 /// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
 const HTTP_CONNECTIONS_MAX: usize = 25_000;
-
-/// The exit code after a fault of our own (EX_SOFTWARE).
-const EXIT_FAULT: i32 = 70;
 
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
@@ -175,8 +173,10 @@ pub fn start_with(
     let server = serve(listening, tls, entrance, unclaimed, workers)?;
     let handle = server.handle();
     let server = actix_rt::spawn(server);
-    actix_rt::spawn(forget_expired_events(node.clone()));
-    actix_rt::spawn(settle(node.clone()));
+    let expiry = forget_expired_events(node.clone());
+    supervise("task that forgets cached events", actix_rt::spawn(expiry));
+    let settling = settle(node.clone());
+    supervise("directory's clock", actix_rt::spawn(settling));
     if let (Some(certificates), Some(every)) = (&certificates, watch) {
         actix_rt::spawn(certificates.clone().watch(every));
     }
@@ -326,21 +326,10 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
-    supervise("hub", turns);
-    supervise("ticker", ticker::run(hub.clone()));
+    supervise("hub of a worker", actix_rt::spawn(turns));
+    let ticking = ticker::run(hub.clone());
+    supervise("ticker of a worker", actix_rt::spawn(ticking));
     Some(hub)
-}
-
-/// Runs a task that a worker can't be without. Should it panic, its sockets would look healthy and get nothing: the
-/// process ends instead, for its manager to start it anew.
-fn supervise(name: &'static str, task: impl Future<Output = ()> + 'static) {
-    let task = actix_rt::spawn(task);
-    actix_rt::spawn(async move {
-        if task.await.is_err_and(|error| error.is_panic()) {
-            tracing::error!("a worker's {name} task panicked, which is a fault of Resound: ending");
-            std::process::exit(EXIT_FAULT);
-        }
-    });
 }
 
 async fn forget_expired_events(node: Arc<Node>) {
@@ -370,7 +359,7 @@ impl Running {
     /// Serves until a signal asks it to stop; then drains and returns.
     pub async fn until_stopped(mut self, mut signals: StopSignals) -> io::Result<()> {
         systemd::ready(&format!("serving on {}", self.address));
-        actix_rt::spawn(systemd::keep_watchdog_calm());
+        actix_rt::spawn(systemd::keep_watchdog_calm(self.node.clone()));
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut self.server => return ended.map_err(io::Error::other)?,
@@ -384,9 +373,17 @@ impl Running {
                 tracing::warn!("stopping at once on {again}");
             }
         }
-        // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
-        self.handle.stop(true).await;
-        self.take_leave().await;
+        let left = async {
+            // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
+            self.handle.stop(true).await;
+            self.take_leave().await;
+        };
+        tokio::select! {
+            () = left => {}
+            again = signals.next() => {
+                tracing::warn!("stopping on {again}, whatever is still on its way");
+            }
+        }
         self.stop().await
     }
 
