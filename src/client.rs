@@ -347,15 +347,6 @@ pub async fn connect(
     }
 }
 
-/// Name and connection, without TLS. `patience` is for each of the steps.
-pub async fn connect_plain(
-    address: &Address,
-    patience: Duration,
-) -> Result<Box<dyn Stream>, ConnectError> {
-    let found = resolve(address, patience).await?;
-    Ok(Box::new(connect_tcp(address, &found, patience).await?))
-}
-
 /// An error and its causes, the innermost last. What an `io::Error` was made of counts, which its `source` leaves out.
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&error| {

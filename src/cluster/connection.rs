@@ -129,6 +129,14 @@ impl Connection {
         command
     }
 
+    /// Ends it at once, whoever has a clone of it: nothing of what it was asked reaches Redis later than what the next one asks.
+    pub fn cut(&self) {
+        match self {
+            Connection::One(link) => link.cut(),
+            Connection::Cluster(masters) => masters.cut(),
+        }
+    }
+
     async fn order(&mut self, command: &Cmd) -> RedisResult<()> {
         self.req_packed_command(command).await?.extract_error()?;
         Ok(())

@@ -9,6 +9,8 @@ mod news;
 mod node;
 mod outputs;
 mod sweeps;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::{
@@ -168,6 +170,7 @@ pub struct Driver<N: Node> {
     registering: usize,
     registrations: VecDeque<(ChannelKey, Vec<Call>)>,
     backoff: Backoff,
+    told: link::Told,
     /// when the connection came to stand
     connected: Instant,
     /// when the last sign of life was taken
@@ -236,6 +239,7 @@ impl<N: Node> Driver<N> {
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
             backoff: Backoff::new(settings.retry),
+            told: link::Told::default(),
             connected: Instant::now(),
             last_beat: None,
             sweeps_from: Instant::now(),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io, mem,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -33,6 +34,7 @@ use crate::{
         presence::Member,
         server,
     },
+    vital,
     webhook::{Event, Webhooks},
 };
 
@@ -80,7 +82,12 @@ pub fn start(settings: ClusterSettings, parts: Parts) -> io::Result<Cluster> {
         .build()?;
     thread::Builder::new()
         .name("cluster".to_owned())
-        .spawn(move || runtime.block_on(Driver::new(settings, serving).run(receiver)))?;
+        .spawn(move || {
+            let driving = || runtime.block_on(Driver::new(settings, serving).run(receiver));
+            if panic::catch_unwind(AssertUnwindSafe(driving)).is_err() {
+                vital::end("driver of the cluster");
+            }
+        })?;
     Ok(cluster)
 }
 

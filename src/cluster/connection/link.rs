@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use redis::{
@@ -22,14 +23,14 @@ use super::{
     pushes::Pushes,
     servers::{Access, Place},
 };
-use crate::client::{self, Stream};
+use crate::client::{self, Address, ConnectError, Stream};
 
 /// A connection that stands; cheap to clone, closed with its last clone.
 #[derive(Clone)]
 pub struct Link {
     connection: MultiplexedConnection,
     fate: Arc<Fate>,
-    _task: Arc<Task>,
+    task: Arc<Task>,
     /// keeps an eye on the connection; not in the clones that the watch itself holds
     _watch: Option<Arc<Task>>,
 }
@@ -98,7 +99,7 @@ impl Link {
         Ok(Link {
             connection,
             fate,
-            _task: Arc::new(Task(task)),
+            task: Arc::new(Task(task)),
             _watch: None,
         })
     }
@@ -125,6 +126,12 @@ impl Link {
 
     pub fn place(&self) -> &Place {
         &self.fate.place
+    }
+
+    /// Ends it at once, whoever has a clone of it. What it hasn't been answered fails, and what it hasn't sent is never sent.
+    pub fn cut(&self) {
+        self.fate.break_off();
+        self.task.0.abort();
     }
 
     /// What the other side is. Also the way to find out whether it still answers: no permission is needed for it.
@@ -255,11 +262,24 @@ async fn dial(place: &Place, access: &Access, patience: Patience) -> RedisResult
     let Some(address) = place.address(access.tls.is_some()) else {
         return dial_unix(place, patience).await;
     };
-    let stream = match &access.tls {
-        Some(tls) => client::connect(&address, tls.config(), patience.connect).await,
-        None => client::connect_plain(&address, patience.connect).await,
-    };
+    let stream = dial_tcp(&address, access, patience.connect).await;
     stream.map_err(failure::not_connected)
+}
+
+async fn dial_tcp(
+    address: &Address,
+    access: &Access,
+    patience: Duration,
+) -> Result<Box<dyn Stream>, ConnectError> {
+    let found = client::resolve(address, patience).await?;
+    let stream = client::connect_tcp(address, &found, patience).await?;
+    // Otherwise the system goes on to send what a connection had to say that was given up, for minutes if the network is away: Redis would
+    // hear of subscriptions after it has been told, by the next connection, what there is.
+    let _ = stream.set_zero_linger();
+    Ok(match &access.tls {
+        Some(tls) => Box::new(client::start_tls(address, stream, tls.config(), patience).await?),
+        None => Box::new(stream),
+    })
 }
 
 async fn dial_unix(place: &Place, patience: Patience) -> RedisResult<Box<dyn Stream>> {

@@ -75,6 +75,10 @@ impl Masters {
         }
     }
 
+    pub fn cut(&self) {
+        self.links.iter().for_each(Link::cut);
+    }
+
     pub fn links(&mut self) -> &mut [Link] {
         &mut self.links
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use redis::Value;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Messages that may wait for the driver.
 const MESSAGES_MAX: usize = 65_536;
@@ -131,7 +131,14 @@ impl Pushes {
         };
         // A single message is taken however long it is.
         let has_room = waiting == 0 || waiting.saturating_add(bytes) <= self.budget.bytes_max;
-        if !has_room || sender.try_send(Push::Message { topic, text }).is_err() {
+        let is_left_out = !has_room
+            || match sender.try_send(Push::Message { topic, text }) {
+                Ok(()) => false,
+                Err(TrySendError::Full(_)) => true,
+                // Given up by the driver, while a call that hasn't ended keeps the connection: what it still tells is missing to nobody.
+                Err(TrySendError::Closed(_)) => false,
+            };
+        if is_left_out {
             self.budget.left_out.fetch_add(1, Relaxed);
         }
     }
@@ -229,6 +236,17 @@ mod tests {
         assert_eq!(next(&mut receiver).as_deref(), Some("a: 2"));
         let end = receiver.try_recv();
         assert_eq!(end, Err(mpsc::error::TryRecvError::Disconnected));
+    }
+
+    #[test]
+    fn what_a_connection_tells_that_was_given_up_is_not_missed() {
+        let inbound = Inbound::new(400);
+        let (pushes, receiver) = inbound.queue();
+        drop(receiver);
+        for _ in 0..10 {
+            pushes.message(data("a", b"to nobody"));
+        }
+        assert_eq!((inbound.bytes(), inbound.left_out()), (0, 0));
     }
 
     #[test]

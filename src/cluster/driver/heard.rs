@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::{Done, Driver, Node, TURN_MAX, topics::is_registration};
+use super::{Done, Driver, Node, TURN_MAX, link::Told, topics::is_registration};
 use crate::cluster::{calls, connection::Push, core::Input, messages, nodes};
 
 impl<N: Node> Driver<N> {
@@ -41,6 +41,7 @@ impl<N: Node> Driver<N> {
             Done::Connected(Ok(connection), pushes) => {
                 tracing::info!("connected to Redis: this node is {}", self.name);
                 self.connection = Some(connection);
+                self.told = Told::default();
                 self.connected = Instant::now();
                 let heartbeat = self.settings.heartbeat;
                 if self
@@ -54,7 +55,7 @@ impl<N: Node> Driver<N> {
                 self.beat();
             }
             Done::Connected(Err(error), _) => {
-                tracing::warn!("this node goes on alone and tries again: {error}");
+                self.tell_failure(&error.to_string());
                 self.node.link(false);
                 self.connect_later();
             }

@@ -1,7 +1,10 @@
 //! One server: how one gets in, why one doesn't, and how the end of a connection is noticed.
 
 use redis::{ErrorKind, Pipeline, ServerErrorKind};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+};
 
 use super::*;
 
@@ -305,6 +308,44 @@ async fn a_cut_connection_and_a_restart_are_noticed() {
     server.restart();
     second.until_lost().await;
     open_again(&servers, NORMAL).await.works().await;
+}
+
+/// Whatever the system still has to send for it must not reach Redis after what the next connection asks: TCP would see to it, for
+/// minutes, that it does.
+#[tokio::test]
+async fn a_connection_that_is_given_up_sends_nothing_more() {
+    let server = RedisServer::start();
+    let relay = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = relay.local_addr().expect("its address");
+    let redis = server.address;
+    let (relayed, ended) = tokio::sync::oneshot::channel();
+    tokio::spawn(async move {
+        let (mut node, _) = relay.accept().await.expect("a connection");
+        let mut redis = TcpStream::connect(redis).await.expect("Redis");
+        let end = tokio::io::copy_bidirectional(&mut node, &mut redis).await;
+        relayed.send(end.map_err(|error| error.kind()))
+    });
+    let first = open(&url(&format!("redis://{address}"))).await;
+    server.pause();
+    let mut asking = first.connection.clone();
+    let asked = tokio::spawn(async move {
+        let mut pipe = Pipeline::new();
+        pipe.cmd("GET").arg("a");
+        asking.call(&mut pipe).await
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    first.connection.cut();
+    // long before the time that an answer may take
+    let answer = tokio::time::timeout(PATIENCE / 2, asked).await;
+    let error = answer
+        .expect("in time")
+        .expect("no panic")
+        .expect_err("no answer");
+    assert!(error.to_string().contains("is gone"), "{error}");
+    let end = tokio::time::timeout(PATIENCE / 2, ended).await;
+    let end = end.expect("in time").expect("an end");
+    assert_eq!(end, Err(std::io::ErrorKind::ConnectionReset));
+    server.go_on();
 }
 
 #[tokio::test]

@@ -33,7 +33,8 @@ use crate::{
     peer::Client,
     protocol::{channel::ChannelName, codes::CloseReason, signature::Secret, socket_id::SocketId},
     session::Session,
-    socket::{Held, attendance::Attendance, connection::Connection},
+    socket::{Held, connection::Connection},
+    upgrade::attendance::Attendance,
 };
 
 const APP: &str = "[[apps]]\nid = \"app\"\nkey = \"key\"\nsecret = \"secret\"";

@@ -1,0 +1,159 @@
+//! What the driver keeps in order whatever comes together, without a Redis: its answers are put in by hand.
+
+use super::*;
+use crate::{
+    cluster::{
+        rules::Rules,
+        terms::{Answer, Happening, Joined, Telling, What},
+        wire,
+    },
+    hub::inbox::WorkerId,
+    protocol::channel::ChannelName,
+};
+
+/// Serves nobody.
+struct Nobody;
+
+impl Node for Nobody {
+    type Waiter = ();
+
+    fn tell(&mut self, _: &ChannelKey, _: &[WorkerId], _: u64, _: &What) {}
+    fn joined(&mut self, (): (), _: &Core, _: u64) {}
+    fn full(&mut self, (): ()) {}
+    fn has_no_room_for(&self, _: &ChannelKey) -> bool {
+        false
+    }
+    fn has_no_room(&mut self, (): ()) {}
+    fn looked(&mut self, (): (), _: &Core) {}
+    fn published(&mut self, (): ()) {}
+    fn opened(&mut self, _: &ChannelKey, _: bool) {}
+    fn happened(&mut self, _: &ChannelKey, _: &Happening) {}
+    fn missed_cache(&mut self) -> Vec<(ChannelKey, Duration)> {
+        Vec::new()
+    }
+    fn tell_cache_miss(&mut self, _: &ChannelKey) {}
+    fn missed(&mut self, _: u64) {}
+    fn skipped(&mut self, _: &str, _: wire::Unreadable) {}
+    fn link(&mut self, _: bool) {}
+    fn named(&mut self, _: &str, _: bool) {}
+    fn alive(&mut self, _: usize) {}
+    fn backlog(&mut self, _: usize, _: usize, _: u64) {}
+    fn took(&mut self, _: Duration) {}
+    fn is_congested(&self) -> bool {
+        false
+    }
+    fn load(&self) -> String {
+        String::new()
+    }
+    fn connections(&self) -> Vec<(Arc<str>, usize)> {
+        Vec::new()
+    }
+    fn apps_with_quota(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+    fn connections_elsewhere(&mut self, _: HashMap<String, usize>) {}
+    fn app(&self, _: &str) -> Option<u32> {
+        Some(0)
+    }
+    fn rulebook(&self) -> Arc<Rulebook> {
+        Arc::new(|_: &str, _: &ChannelName| Rules::default())
+    }
+}
+
+fn driver(servers: Servers) -> Driver<Nobody> {
+    let settings = ClusterSettings {
+        servers,
+        prefix: "test".to_owned(),
+        patience: Patience {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(5),
+        },
+        heartbeat: Duration::from_secs(5),
+        backlog_bytes_max: 1 << 20,
+        backlog_age_max: Duration::from_secs(60),
+        history: History::NONE,
+        inbound_bytes_max: 1 << 20,
+        held_max: 1_000,
+        publishes_max: 1_000,
+        retry: Duration::from_millis(20),
+    };
+    Driver::new(settings, Nobody)
+}
+
+fn key(number: usize) -> ChannelKey {
+    ChannelKey {
+        app: 0,
+        name: ChannelName::parse(&format!("room-{number}"), 200).expect("a name"),
+    }
+}
+
+/// A driver with a subscriber on each of so many channels, of which Redis has told everything until sequence 100.
+fn subscribed(channels: usize) -> Driver<Nobody> {
+    let server = "redis://127.0.0.1:1";
+    let server = super::super::connection::Server::parse(server).expect("a URL");
+    let mut driver = driver(Servers::One(server));
+    driver.is_up = true;
+    driver.input(Input::Up { was_emptied: false });
+    for number in 0..channels {
+        let join = Ask::Join {
+            worker: WorkerId(0),
+            ticket: Ticket(0),
+            member: None,
+            members_max: 0,
+            rules: Rules::default(),
+        };
+        driver.ask(key(number), "7".into(), join, Some(()));
+        driver.input(Input::Subscribed(key(number)));
+        let joined = Answer::Joined(Joined::Yes {
+            sequence: 100,
+            subscriptions: 1,
+            is_new_member: false,
+            told: Telling::No,
+            is_return: false,
+            is_members_return: false,
+            kept: None,
+            members: Vec::new(),
+            events: 0,
+            life: 1,
+            doubt: None,
+        });
+        driver.input(Input::Answers(key(number), vec![joined]));
+        driver.obey();
+        assert!(driver.core.view(&key(number)).is_some());
+    }
+    driver
+}
+
+/// One is missing before it, so that the channel must be registered.
+fn hear_of_a_gap(driver: &mut Driver<Nobody>, number: usize) {
+    let topic = driver.names[&key(number)].keys.topic.clone();
+    driver.take_message(&topic, "1!102 2 there 2 - 0\n{}");
+}
+
+#[test]
+fn what_was_to_be_registered_as_the_connection_was_lost_takes_no_turn_on_the_next_one() {
+    const CHANNELS: usize = 200;
+    let mut driver = subscribed(CHANNELS);
+    for number in 0..CHANNELS {
+        hear_of_a_gap(&mut driver, number);
+    }
+    driver.lost("the end");
+    driver.obey();
+    assert_eq!(driver.registering, 0);
+    assert_eq!(driver.registrations.len(), 0);
+}
+
+#[test]
+fn what_was_about_to_be_asked_of_a_redis_that_was_emptied_is_not_asked() {
+    let mut driver = subscribed(1);
+    driver.life = "before".into();
+    hear_of_a_gap(&mut driver, 0);
+    driver.take_beat(nodes::Beat {
+        was_forgotten: false,
+        life: "after".to_owned(),
+        alive: 1,
+        dead: Vec::new(),
+    });
+    let is_call = |output: &Output| matches!(output, Output::Call(..));
+    assert!(!driver.outputs.iter().any(is_call), "{:?}", driver.outputs);
+}
