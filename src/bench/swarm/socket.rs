@@ -15,6 +15,7 @@ use crate::{
         stage::Stage,
     },
     client::socket::Event,
+    frame::write_masked,
     protocol::channel::ChannelKind,
 };
 use mio::{Interest, Registry, net::TcpStream};
@@ -395,23 +396,8 @@ impl Socket {
         self.send(0x81, text.as_bytes());
     }
 
-    fn send(&mut self, first: u8, payload: &[u8]) {
+    fn send(&mut self, first_byte: u8, payload: &[u8]) {
         self.spoke = Instant::now();
-        let out = &mut self.out;
-        out.push(first);
-        match payload.len() {
-            short @ ..126 => out.push(0x80 | short as u8),
-            medium @ ..65_536 => {
-                out.push(0x80 | 126);
-                out.extend((medium as u16).to_be_bytes());
-            }
-            long => {
-                out.push(0x80 | 127);
-                out.extend((long as u64).to_be_bytes());
-            }
-        }
-        // a mask of zeros is one, and changes nothing
-        out.extend([0; 4]);
-        out.extend_from_slice(payload);
+        write_masked(&mut self.out, first_byte, payload, [0; 4]);
     }
 }

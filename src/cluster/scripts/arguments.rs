@@ -78,8 +78,8 @@ pub struct Joining<'a> {
     pub wanted: Wanted,
 }
 
-/// What a channel looks like to a node that registers what it has.
-#[derive(Clone, Copy, Debug)]
+/// What a channel looks like to a node that registers what it has; by default it has nothing.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Holding<'a> {
     pub subscriptions: u32,
     /// the highest sequence that subscribers of the node were given
@@ -91,17 +91,6 @@ pub struct Holding<'a> {
     pub members: &'a [Present<'a>],
     /// who was there, if Redis is known to have lost the channel
     pub lost: Option<Lost<'a>>,
-}
-
-impl Holding<'_> {
-    pub const NOTHING: Holding<'static> = Holding {
-        subscriptions: 0,
-        seen: 0,
-        heard: (0, 0),
-        life: 0,
-        members: &[],
-        lost: None,
-    };
 }
 
 /// Somebody with connections to the node.
