@@ -495,12 +495,6 @@ mod tests {
         task::{Context, Wake},
     };
 
-    const LIMITS: Limits = Limits {
-        write_timeout_s: 10,
-        close_timeout_s: 5,
-        message_timeout_s: 60,
-    };
-
     fn deliver(position: u64) -> Command {
         Command::Deliver {
             channel: ChannelKey {
@@ -520,7 +514,7 @@ mod tests {
         let served = async {
             let (inbox, commands) = inbox::inbox(1);
             (1..=10 * COMMANDS_PER_TURN as u64).for_each(|n| inbox.push(deliver(n)));
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             tokio::task::spawn_local(tokio::task::unconstrained(run(hub, commands)));
             tokio::task::yield_now().await;
             assert!(inbox.is_full(), "the hub took everything at once");
@@ -544,7 +538,7 @@ mod tests {
     #[test]
     fn who_waits_for_another_worker_costs_this_one_no_turn() {
         let (inbox, commands) = inbox::inbox(4);
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let mut running = std::pin::pin!(run(hub.clone(), commands));
         let woken = Arc::new(Counted::default());
         let waker = Waker::from(woken.clone());
@@ -574,7 +568,7 @@ mod tests {
     async fn a_drain_keeps_no_socket_that_has_ended() {
         let local = tokio::task::LocalSet::new();
         let drained = async {
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             let keep_alive = KeepAlive {
                 ping_interval_s: 30,
                 pong_timeout_s: 30,
@@ -614,7 +608,7 @@ mod tests {
     /// One that never gets further than a tick without standing still: who answers stays, who doesn't goes all the same.
     #[test]
     fn c20_standstills_without_end_keep_no_dead_peer() {
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let [dead, answering] = [1, 2].map(|number| asked_each_30_s(&hub, number));
         let mut now = Instant::now();
         for n in 1..=200 {
@@ -646,7 +640,7 @@ mod tests {
     /// A machine that sleeps, a process that is stopped: what was due in the meantime isn't, for anybody.
     #[test]
     fn c20_after_a_standstill_every_peer_gets_the_time_that_it_had_left_and_a_new_ping() {
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let mut now = Instant::now();
         let mut tick = |after: Duration| {
             now += after;
@@ -692,7 +686,7 @@ mod tests {
         fn an_event_goes_to_those_who_are_subscribed(
             steps in vec((0..4_u64, 0..5_usize, any::<bool>()), 0..100),
         ) {
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             let mut model: BTreeMap<(u64, usize), u64> = BTreeMap::new();
             for (position, (channel, socket, is_join)) in (1..).zip(steps) {
                 let (key, at) = (channel_key(channel), (channel, socket));

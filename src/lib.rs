@@ -39,7 +39,7 @@
 //! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
 //! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
-//! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
+//! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place; and write what a client writes, for tools and tests |
 //! | `fuzzing` | what the targets in `fuzz/` and the tests call: each parser, with what must hold for any bytes; those of parsers that only their module sees are beside them (`api/`, `config/`, `cluster/`, `server/proxy_protocol/`); not compiled into the server |
 //!
 //! # In `cluster/`

@@ -332,7 +332,7 @@ async fn sweep_channels(
         with_news(node, number, rules, sweep.heartbeat, |news| {
             let scripts = sweep.scripts;
             let (tell_count, teller) = (rules.tell_count, sweep.teller);
-            scripts.register(&mut pipe, at, Holding::NOTHING, tell_count, news, teller);
+            scripts.register(&mut pipe, at, Holding::default(), tell_count, news, teller);
         });
         pipe.cmd("ZREM")
             .arg(keys.channels_of(app_id))

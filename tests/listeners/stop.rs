@@ -223,6 +223,7 @@ async fn a_restart_with_an_inherited_socket_refuses_nobody() {
                         }
                         Err(failure) => failures.push(failure),
                     }
+                    // a visitor after the other, not as many as the machine can make
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 failures

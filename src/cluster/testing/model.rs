@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What a node registers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Holding<'a> {
     pub subscriptions: u32,
     pub seen: u64,
@@ -31,17 +31,6 @@ pub struct Holding<'a> {
     pub life: u64,
     pub members: &'a [Present],
     pub lost: Option<&'a Lost>,
-}
-
-impl Holding<'_> {
-    pub const NOTHING: Holding<'static> = Holding {
-        subscriptions: 0,
-        seen: 0,
-        heard: (0, 0),
-        life: 0,
-        members: &[],
-        lost: None,
-    };
 }
 
 /// See the module's documentation.

@@ -102,6 +102,7 @@ async fn cut_connections_and_dead_nodes_leave_no_trace() {
             killed.expect("killed");
         }
         if round % 7 == 0 {
+            // so that some is answered, and some is on its way, when connections are cut
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

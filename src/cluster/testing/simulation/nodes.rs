@@ -200,7 +200,7 @@ impl World {
                 let answer = self.redis.register(
                     &key,
                     &name,
-                    &Holding::NOTHING,
+                    &Holding::default(),
                     (number, self.rules, &teller),
                     &mut told,
                 );
