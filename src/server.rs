@@ -57,9 +57,6 @@ use crate::{
     vital::supervise,
 };
 
-/// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
-const HTTP_CONNECTIONS_MAX: usize = 25_000;
-
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
 
@@ -166,7 +163,8 @@ pub fn start_with(
     let silent = entrance.silent.clone();
     #[cfg(unix)]
     let socket_file = listening.socket_file.take();
-    let server = serve(listening, tls, entrance, unclaimed, workers)?;
+    let unserved_max = limits::unserved_max(files_for_clients, workers);
+    let server = serve(listening, tls, entrance, unclaimed, workers, unserved_max)?;
     let handle = server.handle();
     let server = actix_rt::spawn(server);
     let expiry = forget_expired_events(node.clone());
@@ -198,6 +196,7 @@ fn serve(
     entrance: Entrance,
     unclaimed: Unclaimed,
     workers: usize,
+    unserved_max: usize,
 ) -> io::Result<Server> {
     let main = Entrance {
         tls,
@@ -209,7 +208,7 @@ fn serve(
     };
     let mut builder = Server::build()
         .workers(workers)
-        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
+        .max_concurrent_connections(unserved_max)
         .disable_signals()
         .shutdown_timeout(2);
     let stopping = builder.graceful_shutdown_signal();
