@@ -20,7 +20,7 @@ use resound::{
     client::http::signed_target,
     config,
     directory::{Directory, Publication},
-    frame::FrameReader,
+    frame::{FrameReader, write_masked},
     hub::{
         self, Hub,
         inbox::{ChannelKey, Commands, Position, WorkerId, inbox},
@@ -95,22 +95,8 @@ fn messages_in(input: &mut [u8]) -> usize {
 
 /// A text frame as browsers send it.
 fn masked(text: &str) -> Vec<u8> {
-    let key = [0x12, 0x34, 0x56, 0x78];
-    let mut frame = vec![0x81];
-    match text.len() {
-        short @ ..126 => frame.push(0x80 | short as u8),
-        medium @ ..65_536 => {
-            frame.push(0x80 | 126);
-            frame.extend((medium as u16).to_be_bytes());
-        }
-        long => {
-            frame.push(0x80 | 127);
-            frame.extend((long as u64).to_be_bytes());
-        }
-    }
-    frame.extend(key);
-    let bytes = text.bytes().zip(key.iter().cycle());
-    frame.extend(bytes.map(|(byte, key)| byte ^ key));
+    let mut frame = Vec::new();
+    write_masked(&mut frame, 0x81, text.as_bytes(), [0x12, 0x34, 0x56, 0x78]);
     frame
 }
 

@@ -32,30 +32,32 @@ pub enum AdminError {
         "the admin listener can't have port {port} of {host}: it is in use; choose another with admin.port or RESOUND_ADMIN_PORT, or do without (admin.enabled = false)"
     )]
     InUse { host: IpAddr, port: u16 },
-    #[error("the admin listener (admin.host, admin.port) failed: {0}")]
+    #[error("no admin listener: {0}")]
     Bind(BindError),
 }
 
-/// Opens the listener that the settings ask for.
+/// Opens the listener that the settings ask for. `own`: where this server listens already.
 ///
 /// Somebody else on the default port is most likely another Resound on this machine: then there is a warning and no
 /// listener.
-pub fn listen(settings: &AdminSettings) -> Result<Option<TcpListener>, AdminError> {
+pub fn listen(
+    settings: &AdminSettings,
+    own: &[SocketAddr],
+) -> Result<Option<TcpListener>, AdminError> {
     if !settings.enabled {
         return Ok(None);
     }
-    match bind::listen(settings.host, settings.port) {
+    match bind::listen(settings.host, settings.port, bind::ADMIN, own) {
         Ok(listener) => Ok(Some(listener)),
-        Err(error @ BindError::InUse { host, port }) if settings.is_port_chosen => {
-            tracing::debug!("{error}");
-            Err(AdminError::InUse { host, port })
-        }
-        Err(BindError::InUse { host, port }) => {
+        Err(BindError::InUse { host, port, .. } | BindError::Twice { host, port, .. })
+            if !settings.is_port_chosen =>
+        {
             tracing::warn!(
                 "port {port} of {host} is in use: going on without the admin listener (metrics, live stream); choose another port with admin.port or RESOUND_ADMIN_PORT"
             );
             Ok(None)
         }
+        Err(BindError::InUse { host, port, .. }) => Err(AdminError::InUse { host, port }),
         Err(error) => Err(AdminError::Bind(error)),
     }
 }

@@ -27,7 +27,12 @@ use arguments::Task;
 use console::Console;
 use report::Report;
 use scenarios::Given;
-use std::{error::Error, fs, io::Write, path::Path};
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 use usage::Usage;
 
 /// Why there are no figures. `Display` is a sentence.
@@ -86,4 +91,10 @@ fn write_json(report: &Report, task: &Task, file: &Path) -> Result<(), BenchErro
     let json = report.json(task.scenario.name(), task.settings());
     fs::write(file, format!("{json:#}\n"))
         .map_err(|error| BenchError(format!("can't write to {}: {error}", file.display())))
+}
+
+/// Nothing can be read or written at present. Not connected yet counts, too.
+fn is_not_yet(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, NotConnected, WouldBlock};
+    matches!(error.kind(), Interrupted | NotConnected | WouldBlock)
 }

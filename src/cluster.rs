@@ -9,8 +9,6 @@ mod channel;
 pub mod connection;
 mod core;
 mod driver;
-#[cfg(test)]
-pub(crate) mod fake;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod handle;
@@ -18,19 +16,13 @@ mod held;
 mod keys;
 pub mod listing;
 mod messages;
-#[cfg(test)]
-mod model;
 mod nodes;
 pub mod probe;
 mod queries;
-#[cfg(test)]
-mod real;
 mod rules;
 mod scripts;
 mod serving;
 mod settings;
-#[cfg(test)]
-mod simulation;
 mod status;
 mod terms;
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! WebSocket frames (RFC 6455), pure: encode a frame once, parse a client's bytes in place.
 //! What a message means, when to answer a ping or a close and when to give up on a peer is left to the caller.
 
+mod masked;
 mod reader;
 
 use std::fmt;
 
 use bytes::Bytes;
 
+pub use masked::write_masked;
 pub use reader::FrameReader;
 
 /// Longest payload of a control frame, in bytes (RFC 6455 5.5).

@@ -210,6 +210,20 @@ impl Hub {
         self.parked.borrow_mut().push(waker.clone());
     }
 
+    /// A connection found that the inboxes have room: so will the others.
+    pub fn unpark(&self) {
+        if !self.parked.borrow().is_empty() {
+            self.wake_parked();
+        }
+    }
+
+    /// Has one connection look whether there is room. It isn't known here whose inbox they wait for, and while another worker
+    /// stands still all of them would look, and wait again, at each turn.
+    fn wake_one_parked(&self) {
+        let parked = self.parked.borrow_mut().pop();
+        parked.into_iter().for_each(Waker::wake);
+    }
+
     fn wake_parked(&self) {
         // Taken out first: a waker may run code of its own.
         let parked = std::mem::take(&mut *self.parked.borrow_mut());
@@ -315,6 +329,7 @@ impl Hub {
 
     /// Does what the clock asks for, for every socket.
     fn sweep(&self, now: Instant) {
+        self.metrics.ticks.add(1);
         let mut clock = self.clock.get();
         let has_stood_still = clock.tick(now);
         self.clock.set(clock);
@@ -390,6 +405,7 @@ impl Hub {
 pub async fn run(hub: Rc<Hub>, mut commands: Commands) {
     let mut batch = Vec::with_capacity(COMMANDS_PER_TURN);
     let mut has_touched = false;
+    let mut fillings = commands.fillings();
     loop {
         if has_touched {
             commands.take_now(&mut batch, COMMANDS_PER_TURN);
@@ -407,7 +423,12 @@ pub async fn run(hub: Rc<Hub>, mut commands: Commands) {
             }
         }
         if !commands.is_full() {
-            hub.wake_parked();
+            // Our own having been full is what connections of this worker wait for most.
+            let before = std::mem::replace(&mut fillings, commands.fillings());
+            match before == fillings {
+                true => hub.wake_one_parked(),
+                false => hub.wake_parked(),
+            }
         }
         has_touched = hub.flush_slice();
         // Also when nothing is left to flush: taking commands never waits while there are some, and the worker's sockets
@@ -449,17 +470,29 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
     }
 }
 
+/// The hub of the thread that asks, made by `make` at the first call.
+pub fn worker_hub(make: impl FnOnce() -> Option<Rc<Hub>>) -> Option<Rc<Hub>> {
+    thread_local! {
+        static HUB: RefCell<Option<Rc<Hub>>> = const { RefCell::new(None) };
+    }
+    HUB.with_borrow_mut(|hub| {
+        if hub.is_none() {
+            *hub = make();
+        }
+        hub.clone()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::hub::ticker::KeepAlive;
     use proptest::{collection::vec, prelude::*};
-    use std::collections::BTreeMap;
-
-    const LIMITS: Limits = Limits {
-        write_timeout_s: 10,
-        close_timeout_s: 5,
-        message_timeout_s: 60,
+    use std::{
+        collections::BTreeMap,
+        future::Future,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::{Context, Wake},
     };
 
     fn deliver(position: u64) -> Command {
@@ -481,7 +514,7 @@ mod tests {
         let served = async {
             let (inbox, commands) = inbox::inbox(1);
             (1..=10 * COMMANDS_PER_TURN as u64).for_each(|n| inbox.push(deliver(n)));
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             tokio::task::spawn_local(tokio::task::unconstrained(run(hub, commands)));
             tokio::task::yield_now().await;
             assert!(inbox.is_full(), "the hub took everything at once");
@@ -492,11 +525,50 @@ mod tests {
         local.run_until(served).await;
     }
 
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counted(AtomicUsize);
+
+    impl Wake for Counted {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_another_worker_costs_this_one_no_turn() {
+        let (inbox, commands) = inbox::inbox(4);
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
+        let mut running = std::pin::pin!(run(hub.clone(), commands));
+        let woken = Arc::new(Counted::default());
+        let waker = Waker::from(woken.clone());
+        // all of those who were woken look and wait again
+        let mut check = |commands: u64, expected: usize| {
+            let missing = 1000 - hub.parked.borrow().len();
+            (0..missing).for_each(|_| hub.park(&waker));
+            woken.0.store(0, Ordering::Relaxed);
+            (0..commands).for_each(|n| inbox.push(deliver(n)));
+            let polled = running
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending());
+            assert_eq!(woken.0.load(Ordering::Relaxed), expected, "{commands}");
+        };
+        check(1, 1);
+        check(1, 1);
+        check(4, 1000);
+        check(3, 1);
+        check(9, 1000);
+        check(1, 1);
+        hub.unpark();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1000);
+    }
+
     #[tokio::test]
     async fn a_drain_keeps_no_socket_that_has_ended() {
         let local = tokio::task::LocalSet::new();
         let drained = async {
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             let keep_alive = KeepAlive {
                 ping_interval_s: 30,
                 pong_timeout_s: 30,
@@ -536,7 +608,7 @@ mod tests {
     /// One that never gets further than a tick without standing still: who answers stays, who doesn't goes all the same.
     #[test]
     fn c20_standstills_without_end_keep_no_dead_peer() {
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let [dead, answering] = [1, 2].map(|number| asked_each_30_s(&hub, number));
         let mut now = Instant::now();
         for n in 1..=200 {
@@ -568,7 +640,7 @@ mod tests {
     /// A machine that sleeps, a process that is stopped: what was due in the meantime isn't, for anybody.
     #[test]
     fn c20_after_a_standstill_every_peer_gets_the_time_that_it_had_left_and_a_new_ping() {
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let mut now = Instant::now();
         let mut tick = |after: Duration| {
             now += after;
@@ -614,7 +686,7 @@ mod tests {
         fn an_event_goes_to_those_who_are_subscribed(
             steps in vec((0..4_u64, 0..5_usize, any::<bool>()), 0..100),
         ) {
-            let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+            let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
             let mut model: BTreeMap<(u64, usize), u64> = BTreeMap::new();
             for (position, (channel, socket, is_join)) in (1..).zip(steps) {
                 let (key, at) = (channel_key(channel), (channel, socket));

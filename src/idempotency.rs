@@ -3,7 +3,10 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,12 +17,16 @@ pub struct Answers {
     entries: Mutex<LruCache<Key, Entry>>,
     entries_max: usize,
     window: Duration,
+    /// attempts that were begun
+    attempts: AtomicU64,
 }
 
 type Key = (u32, Arc<str>);
 
 struct Entry {
     begun: Instant,
+    /// whose outcome it is: one that took longer than the window has nothing to say any more
+    attempt: u64,
     state: State,
 }
 
@@ -48,6 +55,7 @@ pub enum Known<'a> {
 pub struct Attempt<'a> {
     answers: &'a Answers,
     key: Option<Key>,
+    number: u64,
     published: Cell<usize>,
 }
 
@@ -58,6 +66,7 @@ impl Answers {
             entries: Mutex::new(LruCache::unbounded()),
             entries_max,
             window,
+            attempts: AtomicU64::new(0),
         }
     }
 
@@ -83,8 +92,10 @@ impl Answers {
             Some(State::Stopped { published }) => *published,
             None => 0,
         };
+        let number = self.attempts.fetch_add(1, Ordering::Relaxed);
         let entry = Entry {
             begun: now,
+            attempt: number,
             state: State::UnderWay,
         };
         entries.put(key.clone(), entry);
@@ -94,6 +105,7 @@ impl Answers {
         Known::New(Attempt {
             answers: self,
             key: Some(key),
+            number,
             published: Cell::new(published),
         })
     }
@@ -112,30 +124,33 @@ impl Attempt<'_> {
 
     /// The request was answered so.
     pub fn answered(mut self, answer: &str) {
-        if let Some(key) = self.key.take()
-            && let Some(entry) = self.answers.lock().peek_mut(&key)
-        {
-            entry.state = State::Answered(answer.into());
+        self.end(|_| Some(State::Answered(answer.into())));
+    }
+
+    /// Notes what came of it, once: `None` = nothing to remember.
+    fn end(&mut self, state: impl FnOnce(usize) -> Option<State>) {
+        let Some(key) = self.key.take() else {
+            return;
+        };
+        let mut entries = self.answers.lock();
+        let Some(entry) = entries.peek_mut(&key) else {
+            return;
+        };
+        if entry.attempt != self.number {
+            return;
+        }
+        match state(self.published.get()) {
+            Some(state) => entry.state = state,
+            None => {
+                entries.pop(&key);
+            }
         }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let Some(key) = self.key.take() else {
-            return;
-        };
-        let mut entries = self.answers.lock();
-        match self.published.get() {
-            0 => {
-                entries.pop(&key);
-            }
-            published => {
-                if let Some(entry) = entries.peek_mut(&key) {
-                    entry.state = State::Stopped { published };
-                }
-            }
-        }
+        self.end(|published| (published > 0).then_some(State::Stopped { published }));
     }
 }
 
@@ -194,6 +209,27 @@ mod tests {
         second.note_published();
         second.answered("{}");
         assert_eq!(known(&answers, 0, "a", now), "{}");
+    }
+
+    #[test]
+    fn an_attempt_that_took_longer_than_the_window_leaves_the_next_one_alone() {
+        let answers = Answers::new(Duration::from_secs(1), 100);
+        let start = Instant::now();
+        let late = start + Duration::from_secs(1);
+        let slow = first(&answers, "a", start);
+        let second = first(&answers, "a", late);
+        drop(slow);
+        assert_eq!(known(&answers, 0, "a", late), "under way");
+        second.answered("{}");
+        assert_eq!(known(&answers, 0, "a", late), "{}");
+
+        let slow = first(&answers, "b", start);
+        slow.note_published();
+        let second = first(&answers, "b", late);
+        slow.answered("of long ago");
+        assert_eq!(known(&answers, 0, "b", late), "under way");
+        drop(second);
+        assert_eq!(known(&answers, 0, "b", late), "new");
     }
 
     #[test]

@@ -29,15 +29,17 @@
 //! | [`node`] | [`Node`](node::Node), the process-wide handle of endpoints and sessions: settings, apps, `publish`, connection counts |
 //! | [`apps`] | apps by id and by key: secrets, flags, limits; which origins they allow |
 //! | [`api`] | the HTTP API: a table of routes, `Signed` (the check of a request), `ApiError` (every refusal), a file for each endpoint; what an app may still do (`allowance`), what `info` asks (`info`), idempotency (`once`) |
-//! | [`socket`] | [`upgrade`](socket::upgrade): the handshake, takes the socket from actix. [`connection`](socket::connection): the future of one socket; `attendance` counts it as long as it lasts; `faults` breaks it in tests |
+//! | [`mod@upgrade`] | the handshake: takes the socket from actix and gives it a session and a connection; `attendance` counts it as long as it lasts; `faults` breaks it in tests |
+//! | [`socket`] | [`connection`](socket::connection): the future of one socket, and what it asks of the conversation on it |
 //! | [`session`] | one connection's protocol state; one `match` over [`ClientMessage`](protocol::client::ClientMessage), a function for each arm: subscriptions, client events, sign-in; `awaited` is what a cluster hasn't answered yet |
 //! | [`hub`] | one worker's sockets and local channels. [`inbox`](hub::inbox): what others may ask of it. [`link`](hub::link), [`outbox`](hub::outbox): one socket and the bytes it is owed. [`ticker`](hub::ticker): the one timer |
 //! | [`directory`] | what must be true across workers: who has subscribers, counts, presence, cached events; in files of their own users with their watchers, the telling of counts, and what is done later |
 //! | [`idempotency`] | answers of late by idempotency key, so that a repeated request publishes once; `api/once.rs` uses it |
+//! | [`vital`] | tasks that the process can't be without |
 //! | [`webhook`] | tells an app's servers what happens: collector (what is held back or cancels out), queues and lanes of each endpoint, body, the HTTP client. Where they go is an [`apps`] matter |
 //! | [`cluster`] | several nodes on one Redis: what must be true across them, and the way of every event between them. What others see of it is the [`Cluster`](cluster::Cluster) handle; its files are below |
 //! | [`protocol`] | Pusher protocol 7, pure: names, messages, users, errors; [`signature`](protocol::signature) of what clients bring, [`request`](protocol::request) of what backends send; all we say is written here into frames |
-//! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place |
+//! | [`frame`] | WebSocket frames, pure: encode once, parse a client's bytes in place; and write what a client writes, for tools and tests |
 //! | `fuzzing` | what the targets in `fuzz/` and the tests call: each parser, with what must hold for any bytes; those of parsers that only their module sees are beside them (`api/`, `config/`, `cluster/`, `server/proxy_protocol/`); not compiled into the server |
 //!
 //! # In `cluster/`
@@ -55,7 +57,7 @@
 //! | `held`, `rules` | news of who left that wait for a return (webhooks, watchlists), and when they do |
 //! | `queries` | what the HTTP API asks: answered by Redis, or with what this node knows |
 //! | `status`, `listing`, `probe`, `settings` | for readiness and metrics; for `resound nodes`; for the doctor; from settings to a connection |
-//! | `model`, `simulation`, `real`, `fake`, `testing` | tests: the scripts in Rust, random histories on them, the same on a real Redis; a cluster that a test plays |
+//! | `testing` | tests, none of which ships: the scripts in Rust (`model`), random histories on them (`simulation`), the same on a real Redis (`real`, on `redis`); a cluster that a test plays (`fake`) |
 //!
 //! # Who may use whom
 //!
@@ -67,24 +69,25 @@
 //!     |      /-> admin -> node, metrics, live (and api::health)
 //!     |      |-> reload -> node, log
 //!     \-> server -> api ----------------> node -> directory, cluster -> hub::inbox (a handle, Send)
-//!               \-> socket -> session --> node, cluster (the handle)
-//!                        \          \---> hub (this worker's, not Send)
-//!                         \-------------> hub
+//!               \-> upgrade -> session -> node, cluster (the handle)
+//!                       \          \---> socket -> hub (this worker's, not Send)
+//!                        \------------> socket
 //! cluster: handle -> driver (a queue) -> core -> channel
 //!                          \-> connection, scripts, serving -> hub::inbox, webhook
 //! session, node, directory, cluster -> webhook (raise and forget)
 //! api, node -> idempotency
-//! socket, session, api, node -> observe -> metrics, live
+//! upgrade, session, api, node -> observe -> metrics, live
 //! hub -> metrics::worker (plain counters)
 //! server, admin -> bind
-//! server, socket, session, api -> gate -> peer, rate
+//! server, upgrade, session, api -> gate -> peer, rate
+//! server, webhook, cluster -> vital
 //! everything may use: config -> apps -> rate, protocol -> frame
 //! ```
 //!
-//! Arrows go one way, but for one pair: a session implements [`socket::Conversation`], which is all that a connection knows
-//! of it. [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not
-//! JSON, HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is
-//! for reading and for subscriptions; events go through [`Node::publish`](node::Node::publish). In a cluster the directory is
+//! Arrows go one way: a session implements [`socket::Conversation`], which is all that a connection knows of it.
+//! [`protocol`] and [`frame`] use nothing above them and neither actix nor tokio. [`hub`] knows frames and ids, not JSON,
+//! HTTP or apps; [`api`] knows no hubs: it asks the node. [`webhook`] knows nobody who raises. `node.directory()` is for
+//! reading and for subscriptions; events go through [`Node::publish`](node::Node::publish). In a cluster the directory is
 //! empty: what it knows of one node, Redis knows of all, and the cluster's driver of this one's channels. A `node` in
 //! `cluster/` is a server of the cluster, of which [`Node`](node::Node) is this process's.
 //!
@@ -137,7 +140,8 @@
 //! - Webhooks are raised under the channel's shard lock where order matters, in a cluster by the driver of the node whose script
 //!   made the change, and raising never waits. Events of one channel
 //!   take one lane of each endpoint.
-//! - A worker's hub and ticker, and the thread of the cluster, are supervised: should one panic, the process ends with code 70.
+//! - What the process can't be without is supervised: a worker's hub and ticker, the directory's clock, the webhooks' collector, a
+//!   cluster's driver. Should one panic, the process ends with code 70. The watchdog's signs of life are those of every worker.
 //! - A broadcast is encoded once; nothing between [`Node::publish`](node::Node::publish) and the socket looks into it.
 //!   `data` is never parsed and written again.
 //! - No borrow of a `RefCell` lives across a call that can reach the same hub. Connections are `poll` functions, so none
@@ -184,9 +188,6 @@
 //!
 //! Where to add a channel kind, an endpoint, a setting, a message, a webhook event or a code: `CONTRIBUTING.md`.
 
-/// The exit code after a fault of our own (EX_SOFTWARE), which ends the process rather than leave sockets open that get nothing.
-pub(crate) const EXIT_FAULT: i32 = 70;
-
 pub mod admin;
 pub mod api;
 pub mod apps;
@@ -221,5 +222,7 @@ pub mod server;
 pub mod session;
 pub mod socket;
 pub mod tail;
+pub mod upgrade;
+pub mod vital;
 pub mod webhook;
 pub mod welcome;

@@ -54,13 +54,14 @@ use crate::{
         ticker::{self, Limits},
     },
     node::Node,
+    vital::supervise,
 };
-
-/// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
-const HTTP_CONNECTIONS_MAX: usize = 25_000;
 
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for workers that end to let go of their sockets.
+const CUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for webhooks that are still on their way.
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
@@ -96,7 +97,13 @@ pub enum StartError {
 impl StartError {
     /// Whether another start with the same settings must end the same way.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StartError::Tls(_) | StartError::Cluster(_))
+        match self {
+            StartError::Tls(_) | StartError::Cluster(_) => true,
+            StartError::Bind(error) | StartError::Admin(AdminError::Bind(error)) => {
+                error.is_configuration()
+            }
+            _ => false,
+        }
     }
 }
 
@@ -142,6 +149,7 @@ pub fn start_with(
     let mut listening = Listening::open(&settings.server, inherited)?;
     let address = listening.main.local_addr()?;
     let plain = listening.plain.as_ref().map(TcpListener::local_addr);
+    let plain = plain.transpose()?;
     let workers = settings.server.workers;
     let (inboxes, unclaimed) = make_inboxes(workers, settings.hub.inbox_depth_max);
     let connections_max =
@@ -150,7 +158,7 @@ pub fn start_with(
     let takes_headers = settings.server.listeners.proxy_protocol;
     let node = Arc::new(make_node(settings, inboxes, connections_max)?);
 
-    let admin = Admin::start(&node, address)?;
+    let admin = Admin::start(&node, address, plain)?;
     let files_for_clients = limits::accepted_max(files_max, workers);
     let entrance = Entrance {
         tls: None,
@@ -162,17 +170,20 @@ pub fn start_with(
     let silent = entrance.silent.clone();
     #[cfg(unix)]
     let socket_file = listening.socket_file.take();
-    let server = serve(listening, tls, entrance, unclaimed, workers)?;
+    let unserved_max = limits::unserved_max(files_for_clients, workers);
+    let server = serve(listening, tls, entrance, unclaimed, workers, unserved_max)?;
     let handle = server.handle();
     let server = actix_rt::spawn(server);
-    actix_rt::spawn(forget_expired_events(node.clone()));
-    actix_rt::spawn(settle(node.clone()));
+    let expiry = forget_expired_events(node.clone());
+    supervise("task that forgets cached events", actix_rt::spawn(expiry));
+    let settling = settle(node.clone());
+    supervise("directory's clock", actix_rt::spawn(settling));
     if let (Some(certificates), Some(every)) = (&certificates, watch) {
         actix_rt::spawn(certificates.clone().watch(every));
     }
     Ok(Running {
         address,
-        plain_address: plain.transpose()?,
+        plain_address: plain,
         certificates,
         node,
         admin,
@@ -192,6 +203,7 @@ fn serve(
     entrance: Entrance,
     unclaimed: Unclaimed,
     workers: usize,
+    unserved_max: usize,
 ) -> io::Result<Server> {
     let main = Entrance {
         tls,
@@ -203,7 +215,7 @@ fn serve(
     };
     let mut builder = Server::build()
         .workers(workers)
-        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
+        .max_concurrent_connections(unserved_max)
         .disable_signals()
         .shutdown_timeout(2);
     let stopping = builder.graceful_shutdown_signal();
@@ -256,12 +268,16 @@ impl Listening {
     fn open(settings: &ServerSettings, inherited: Inherited) -> Result<Listening, BindError> {
         let main = match inherited.main {
             Some(listener) => listener,
-            None => bind::listen(settings.host, settings.port)?,
+            None => bind::listen(settings.host, settings.port, bind::MAIN, &[])?,
         };
         let listeners = &settings.listeners;
         let plain = match (inherited.plain, listeners.plain) {
             (Some(listener), _) => Some(listener),
-            (None, Some(address)) => Some(bind::listen(address.ip(), address.port())?),
+            (None, Some(address)) => {
+                let own = main.local_addr().ok();
+                let (host, port) = (address.ip(), address.port());
+                Some(bind::listen(host, port, bind::PLAIN, own.as_slice())?)
+            }
             (None, None) => None,
         };
         #[cfg(unix)]
@@ -312,21 +328,10 @@ fn start_hub(node: &Node, unclaimed: &Unclaimed) -> Option<Rc<Hub>> {
     // A turn's writes must not be charged to tokio's budget for one task: it would send each write beyond the first 128
     // back to its connection's task.
     let turns = tokio::task::unconstrained(hub::run(hub.clone(), commands));
-    supervise("hub", turns);
-    supervise("ticker", ticker::run(hub.clone()));
+    supervise("hub of a worker", actix_rt::spawn(turns));
+    let ticking = ticker::run(hub.clone());
+    supervise("ticker of a worker", actix_rt::spawn(ticking));
     Some(hub)
-}
-
-/// Runs a task that a worker can't be without. Should it panic, its sockets would look healthy and get nothing: the
-/// process ends instead, for its manager to start it anew.
-fn supervise(name: &'static str, task: impl Future<Output = ()> + 'static) {
-    let task = actix_rt::spawn(task);
-    actix_rt::spawn(async move {
-        if task.await.is_err_and(|error| error.is_panic()) {
-            tracing::error!("a worker's {name} task panicked, which is a fault of Resound: ending");
-            std::process::exit(crate::EXIT_FAULT);
-        }
-    });
 }
 
 async fn forget_expired_events(node: Arc<Node>) {
@@ -356,7 +361,7 @@ impl Running {
     /// Serves until a signal asks it to stop; then drains and returns.
     pub async fn until_stopped(mut self, mut signals: StopSignals) -> io::Result<()> {
         systemd::ready(&format!("serving on {}", self.address));
-        actix_rt::spawn(systemd::keep_watchdog_calm());
+        actix_rt::spawn(systemd::keep_watchdog_calm(self.node.clone()));
         let signal = tokio::select! {
             signal = signals.next() => signal,
             ended = &mut self.server => return ended.map_err(io::Error::other)?,
@@ -370,10 +375,36 @@ impl Running {
                 tracing::warn!("stopping at once on {again}");
             }
         }
-        // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
-        self.handle.stop(true).await;
-        self.take_leave().await;
+        let left = async {
+            // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
+            self.handle.stop(true).await;
+            self.cut().await;
+            self.take_leave().await;
+        };
+        tokio::select! {
+            () = left => {}
+            again = signals.next() => {
+                tracing::warn!("stopping on {again}, whatever is still on its way");
+            }
+        }
         self.stop().await
+    }
+
+    /// Waits until the workers have let go of the sockets that they cut at their end: what follows from it is still to be told.
+    async fn cut(&self) {
+        if !self.are_sockets_gone_in(CUT_PATIENCE).await {
+            let left = self.node.connections();
+            tracing::warn!("{left} connections are left: nobody will be told of their end");
+        }
+    }
+
+    async fn are_sockets_gone_in(&self, patience: Duration) -> bool {
+        let gone = async {
+            while self.node.connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, gone).await.is_ok()
     }
 
     /// Of the other nodes, and of the webhooks' endpoints: what was held back for the case of a return is told to the others'
@@ -408,12 +439,7 @@ impl Running {
             tokio::time::sleep(stopping.delay).await;
         }
         self.node.drain();
-        let gone = async {
-            while self.node.connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(stopping.deadline, gone).await.is_err() {
+        if !self.are_sockets_gone_in(stopping.deadline).await {
             tracing::warn!(
                 "cutting {} connections that are still open (server.drain_deadline_s)",
                 self.node.connections()

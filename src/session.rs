@@ -285,6 +285,7 @@ impl Conversation for Session {
             self.hub.park(cx.waker());
             return Poll::Pending;
         }
+        self.hub.unpark();
         Poll::Ready(())
     }
 

@@ -1,11 +1,7 @@
-//! A connection: bytes of one peer in, frames out. What the messages mean is the [`Conversation`]'s business; who the
-//! peer is and whether it may talk at all is decided by [`upgrade`].
+//! A connection: bytes of one peer in, frames out. What the messages mean is the [`Conversation`]'s business. Who the
+//! peer is and whether it may talk at all was decided before (see [`upgrade`](crate::upgrade)).
 
-mod attendance;
 pub mod connection;
-#[cfg(test)]
-mod faults;
-pub mod upgrade;
 
 use std::task::{Context, Poll};
 

@@ -14,6 +14,7 @@ use crate::{
     apps::{App, Apps, webhook::EventType},
     config::WebhookSettings,
     protocol::{channel::ChannelName, event::EventData, socket_id::SocketId},
+    vital::supervise,
 };
 use arc_swap::ArcSwap;
 use collector::Collector;
@@ -194,13 +195,15 @@ impl Webhooks {
         endpoints.replace(apps, settings);
         let (inlet, messages) = mpsc::channel(settings.queue_events_max);
         let collector = Collector::new(settings);
-        let collecting = collect(messages, collector, endpoints, shared.clone());
+        let collecting = tokio::spawn(collect(messages, collector, endpoints, shared.clone()));
+        let tasks = collecting.abort_handle();
+        supervise("collector of webhooks", collecting);
         Webhooks {
             inner: Some(Arc::new(Inner {
                 wanted: ArcSwap::from_pointee(endpoints::wanted(apps)),
                 inlet,
                 shared,
-                tasks: tokio::spawn(collecting).abort_handle(),
+                tasks,
             })),
         }
     }
@@ -399,11 +402,11 @@ async fn collect(
         if !is_open {
             collector.stop_holding(&mut ready);
         }
-        shared.held.store(collector.held(), Ordering::Release);
         for (app, event) in ready.drain(..) {
             endpoints.hand_out(app, event, now);
         }
-        // last, so that no event is nowhere while `pending` looks
+        // Backwards and last, so that no event is nowhere while `pending` looks.
+        shared.held.store(collector.held(), Ordering::Release);
         shared.inlet.give_back(count, bytes);
     }
     endpoints.finish().await;

@@ -1,25 +1,24 @@
 //! What every scenario does: find the servers, put sockets on them, put load on those, wait until all has come, count.
+mod find;
+mod tell;
+
+pub use self::find::find_servers;
+use self::tell::Failures;
 use super::{
     BenchError,
     account::Counts,
-    answer::Answer,
     arguments::{Rate, Task},
     console::Console,
-    errors::Errors,
     publisher::{self, Load, Pace, Published},
     report::Report,
-    stage::{Server, Stage, data, event_request},
+    stage::{Server, Stage},
     swarm::{Opening, Plan, Settled, Swarm, Taken, Work},
     times::{Percentiles, Times},
-    token::Token,
     usage::Usage,
 };
-use crate::client::{self, Address, now_s, one_line};
-use serde_json::json;
+use crate::client::now_s;
 use std::{
     cell::RefCell,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -37,75 +36,6 @@ const DRAIN_MAX: Duration = Duration::from_secs(20);
 /// After the last message that is due: one too many would come now.
 const AFTERWARDS: Duration = Duration::from_millis(200);
 
-/// A share of a core from which on the load generator may be what is measured.
-const BUSY: f64 = 0.9;
-
-/// Finds the servers, and posts an event to a channel that nobody is on: what is set wrongly shows here.
-pub fn find_servers(task: &Task) -> Result<Vec<Server>, BenchError> {
-    let find = |address: &Address| find_server(task, address).map_err(BenchError);
-    task.addresses.iter().map(find).collect()
-}
-
-fn find_server(task: &Task, address: &Address) -> Result<Server, String> {
-    let looked_up = client::block_on(client::resolve(address, PATIENCE));
-    let found = looked_up.map_err(|error| error.to_string())?;
-    let found = found.map_err(|error| error.to_string())?;
-    let (at, stream) = connect(address, &found)?;
-    let server = Server {
-        address: address.clone(),
-        at,
-    };
-    ask(task, &server, stream).map_err(|reason| format!("{address}: {reason}"))?;
-    Ok(server)
-}
-
-fn connect(address: &Address, found: &[SocketAddr]) -> Result<(SocketAddr, TcpStream), String> {
-    let mut failure = String::new();
-    for at in found {
-        match TcpStream::connect_timeout(at, PATIENCE) {
-            Ok(stream) => return Ok((*at, stream)),
-            Err(error) => failure = error.to_string(),
-        }
-    }
-    Err(format!(
-        "no connection to {address}: {failure}; start the server, or say with --url where it is"
-    ))
-}
-
-fn ask(task: &Task, server: &Server, mut stream: TcpStream) -> Result<(), String> {
-    let broken = |error: std::io::Error| format!("no answer to an event: {error}");
-    stream.set_read_timeout(Some(PATIENCE)).map_err(broken)?;
-    stream.set_write_timeout(Some(PATIENCE)).map_err(broken)?;
-    let token = Token {
-        stream: u32::MAX,
-        sequence: 0,
-        sent_ns: 0,
-    };
-    let data = data(token, task.data_bytes);
-    let request = event_request(server, &task.app, "bench-nobody", &data, now_s(), true);
-    stream.write_all(&request).map_err(broken)?;
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 4096];
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline && bytes.len() < 1 << 20 {
-        let count = stream.read(&mut chunk).map_err(broken)?;
-        bytes.extend_from_slice(&chunk[..count]);
-        let answer = Answer::read(&bytes, count == 0).map_err(|error| error.to_string())?;
-        match answer {
-            Some(Answer { status: 200, .. }) => return Ok(()),
-            Some(Answer { status, body, .. }) => {
-                let body = one_line(String::from_utf8_lossy(body).trim());
-                return Err(format!(
-                    "an event is refused with status {status}: {body}; --app-id, --key and --secret must be those of one of its apps"
-                ));
-            }
-            None if count == 0 => break,
-            None => {}
-        }
-    }
-    Err("the answer to an event has no end".to_owned())
-}
-
 /// Servers with sockets on them.
 pub struct Field<'a> {
     pub task: &'a Task,
@@ -114,17 +44,6 @@ pub struct Field<'a> {
     pub swarm: Swarm,
     /// what went wrong while nothing was measured, and wasn't told yet
     besides: RefCell<Failures>,
-}
-
-/// What went wrong on the way.
-#[derive(Debug, Default)]
-struct Failures {
-    refused: Errors,
-    errors: Errors,
-    failed: Errors,
-    ended: Errors,
-    /// events
-    uncertain: u64,
 }
 
 /// What a scenario wants of its sockets.
@@ -436,113 +355,6 @@ impl<'a> Field<'a> {
         }
         settled
     }
-
-    /// Rows about a load: how much, how fast, and what it cost.
-    pub fn tell(&self, measured: &Measured, report: &mut Report) {
-        let seconds = measured.wall.as_secs_f64().max(1e-9);
-        let (sent, arrived) = (measured.sent, measured.arrived);
-        report.figure("seconds", "measured for", measured.wall.as_secs_f64(), " s");
-        let events = ["events", "events_per_s"];
-        report.rate(events, "events", sent, sent as f64 / seconds);
-        let deliveries = ["deliveries", "deliveries_per_s"];
-        report.rate(deliveries, "deliveries", arrived, arrived as f64 / seconds);
-        self.tell_usage(measured, "a delivery", arrived, report);
-        self.tell_failures(&measured.published, &measured.taken, report);
-    }
-
-    /// What servers and we ourselves used; `of`: what there were so many of.
-    pub fn tell_usage(
-        &self,
-        measured: &Measured,
-        of: &'static str,
-        count: u64,
-        report: &mut Report,
-    ) {
-        let wall = measured.wall.as_secs_f64().max(1e-9);
-        if let Some(server) = measured.server {
-            let cpu = server.cpu.as_secs_f64();
-            let percent = 100.0 * cpu / wall;
-            let mut text = format!("{percent:.0} % of a core");
-            if count > 0 {
-                let each_us = cpu * 1e6 / count as f64;
-                text.push_str(&format!(", {each_us:.2} µs {of}"));
-                report.value("server_cpu_us_each", json!(each_us));
-            }
-            let label = "server's processor time";
-            report.row("server_cpu_percent", label, json!(percent), text);
-            tell_memory(server, report);
-        }
-        let busiest = measured.thread_cpu.as_secs_f64() / wall;
-        if let Some(own) = measured.own {
-            let percent = 100.0 * own.cpu.as_secs_f64() / wall;
-            let text = format!(
-                "{percent:.0} % of a core, its busiest thread {:.0} %",
-                busiest * 100.0
-            );
-            report.row(
-                "own_cpu_percent",
-                "own processor time",
-                json!(percent),
-                text,
-            );
-            report.value("own_busiest_thread_percent", json!(busiest * 100.0));
-        }
-        if busiest >= BUSY {
-            report.note(format!(
-                "the load generator's busiest thread used {:.0} % of a core, so that it may be what was measured: the server can do this and perhaps more; try more --threads on a machine with more cores",
-                busiest * 100.0
-            ));
-        }
-    }
-
-    /// What went wrong on the way, and before.
-    pub fn tell_failures(&self, published: &Published, taken: &Taken, report: &mut Report) {
-        let mut failures = self.besides.take();
-        failures.add_published(published);
-        failures.add_taken(taken);
-        failures.tell(report);
-        if published.stalls > 0 {
-            report.note(format!(
-                "{} times nothing came for half a second although it was due",
-                published.stalls
-            ));
-        }
-        let late = published.late + taken.late;
-        if late > 0 {
-            report.note(format!(
-                "{late} events were due and not sent, since the server hadn't answered those before: it doesn't keep up with this rate"
-            ));
-        }
-        if published.answered == 0 && published.refused.count() > 0 {
-            report.problem("the server took none of the events".to_owned());
-        }
-    }
-}
-
-impl Failures {
-    fn add_published(&mut self, published: &Published) {
-        self.refused.merge(&published.refused);
-        self.uncertain += published.uncertain;
-    }
-
-    fn add_taken(&mut self, taken: &Taken) {
-        self.errors.merge(&taken.errors);
-        self.failed.merge(&taken.failed);
-        self.ended.merge(&taken.ended);
-    }
-
-    fn tell(&self, report: &mut Report) {
-        report.errors("event refused", &self.refused);
-        report.errors("error from the server", &self.errors);
-        report.errors("socket failed", &self.failed);
-        report.errors("socket cut by the server", &self.ended);
-        if self.uncertain > 0 {
-            report.note(format!(
-                "{} events got no answer: whether they arrived isn't counted",
-                self.uncertain
-            ));
-        }
-    }
 }
 
 impl Measured {
@@ -564,16 +376,6 @@ pub fn join(publishing: Publishing) -> Result<Published, BenchError> {
         }
         Err(_) => Err(BenchError("posting events failed".to_owned())),
     }
-}
-
-pub fn tell_memory(server: Usage, report: &mut Report) {
-    let mib = server.rss_bytes as f64 / f64::from(1 << 20);
-    report.row(
-        "server_rss_bytes",
-        "server's memory",
-        server.rss_bytes.into(),
-        format!("{mib:.1} MiB resident"),
-    );
 }
 
 /// Which streams there are (the channel of each) and which connection posts them: each stream belongs to one connection, so

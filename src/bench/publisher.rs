@@ -1,7 +1,9 @@
 //! A backend: posts events over a few connections that are kept alive, as servers let it, from one thread. Each connection waits
 //! for an answer before its next request, so that the events of a stream have an order.
+mod connection;
+
+use self::connection::{Connection, Progressed, Request};
 use super::{
-    answer::Answer,
     errors::Errors,
     stage::{Stage, data, event_request},
     times::Times,
@@ -11,7 +13,7 @@ use super::{
 use crate::client::now_s;
 use mio::{Events, Interest, Poll, net::TcpStream};
 use std::{
-    io::{self, Read, Write},
+    io,
     sync::{
         Arc,
         atomic::Ordering::{Relaxed, Release},
@@ -28,9 +30,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// After this many of a connection's requests failed one after the other, that connection gives up.
 const FAILURES_MAX: u32 = 100;
-
-/// Bytes of the longest answer that is read.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// When nothing has come for so long, what is on its way isn't waited for any longer.
 const QUIET: Duration = Duration::from_millis(500);
@@ -111,41 +110,10 @@ struct Publisher<'a> {
     arrived: (u64, Instant),
 }
 
-/// A request on its way.
-struct Request {
-    /// its stream and number
-    counted: Option<(u32, u64)>,
-    deliveries: u64,
-    began: Instant,
-    written: usize,
-}
-
-struct Connection {
-    stream: Option<TcpStream>,
-    streams: Vec<u32>,
-    /// requests begun, refused ones left out
-    begun: u64,
-    bytes: Vec<u8>,
-    signed_s: u64,
-    answer: Vec<u8>,
-    request: Option<Request>,
-    rests_until: Instant,
-    failures: u32,
-}
-
 impl<'a> Publisher<'a> {
     fn new(stage: &'a Stage, load: Load) -> io::Result<Publisher<'a>> {
-        let connections = load.connections.iter().map(|streams| Connection {
-            stream: None,
-            streams: streams.clone(),
-            begun: 0,
-            bytes: Vec::new(),
-            signed_s: 0,
-            answer: Vec::new(),
-            request: None,
-            rests_until: load.begin,
-            failures: 0,
-        });
+        let connections = load.connections.iter();
+        let connections = connections.map(|streams| Connection::new(streams.clone(), load.begin));
         Ok(Publisher {
             stage,
             connections: connections.collect(),
@@ -395,7 +363,7 @@ impl<'a> Publisher<'a> {
             Ok(Progressed::Closed) => self.connections[n].stream = None,
             Err(reason) => {
                 self.connections[n].stream = None;
-                let was_written = one_was_written(&self.connections[n]);
+                let was_written = self.connections[n].is_written();
                 self.fail(n, &reason, !was_written);
             }
         }
@@ -449,90 +417,4 @@ impl<'a> Publisher<'a> {
             }
         }
     }
-}
-
-/// Whether the server may have all of the request.
-fn one_was_written(one: &Connection) -> bool {
-    let request = one.request.as_ref();
-    request.is_some_and(|request| request.written == one.bytes.len())
-}
-
-enum Progressed {
-    Waits,
-    /// `body` is empty if all is well
-    Answered {
-        status: u16,
-        body: String,
-    },
-    /// while nothing was asked
-    Closed,
-}
-
-impl Connection {
-    fn has_had(&self, rounds: u64) -> bool {
-        self.begun >= rounds * self.streams.len() as u64
-    }
-
-    /// An error is the reason why there will be no answer.
-    fn progress(&mut self) -> Result<Progressed, String> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(Progressed::Waits);
-        };
-        if let Some(request) = &mut self.request {
-            while request.written < self.bytes.len() {
-                match stream.write(&self.bytes[request.written..]) {
-                    Ok(count) => request.written += count,
-                    Err(error) if is_not_yet(&error) => return Ok(Progressed::Waits),
-                    Err(error) => return Err(format!("no connection: {error}")),
-                }
-            }
-        }
-        let mut chunk = [0; 4096];
-        let is_ended = loop {
-            match stream.read(&mut chunk) {
-                Ok(0) => break true,
-                Ok(_) if self.answer.len() > ANSWER_BYTES_MAX => {
-                    return Err("the answer has no end".to_owned());
-                }
-                Ok(count) => self.answer.extend_from_slice(&chunk[..count]),
-                Err(error) if is_not_yet(&error) => break false,
-                Err(error) => return Err(format!("the connection broke: {error}")),
-            }
-        };
-        if self.request.is_none() {
-            let is_gone = is_ended || !self.answer.is_empty();
-            return Ok(if is_gone {
-                Progressed::Closed
-            } else {
-                Progressed::Waits
-            });
-        }
-        self.answer(is_ended)
-    }
-
-    fn answer(&mut self, is_ended: bool) -> Result<Progressed, String> {
-        let answer = Answer::read(&self.answer, is_ended).map_err(|error| error.to_string())?;
-        match answer {
-            Some(answer) => {
-                let status = answer.status;
-                let body = match status {
-                    200 => String::new(),
-                    _ => String::from_utf8_lossy(answer.body).into_owned(),
-                };
-                if answer.closes {
-                    self.stream = None;
-                }
-                self.answer.clear();
-                Ok(Progressed::Answered { status, body })
-            }
-            None if is_ended => Err("the connection was closed without an answer".to_owned()),
-            None => Ok(Progressed::Waits),
-        }
-    }
-}
-
-/// Not connected yet counts, too.
-fn is_not_yet(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, NotConnected, WouldBlock};
-    matches!(error.kind(), Interrupted | NotConnected | WouldBlock)
 }

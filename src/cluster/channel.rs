@@ -266,7 +266,7 @@ impl Channel {
         }
         if !self.is_synced {
             self.hold(message);
-        } else if sequence == self.sequence + 1 {
+        } else if Some(sequence) == self.sequence.checked_add(1) {
             let what = self.news(message);
             self.tell(key, Told { sequence, what }, out);
             self.let_in(key, out);
@@ -445,7 +445,7 @@ impl Channel {
     }
 
     fn tell_next(&mut self, key: &ChannelKey, what: What, out: &mut Vec<Output>) {
-        let sequence = self.sequence + 1;
+        let sequence = self.sequence.saturating_add(1);
         self.tell(key, Told { sequence, what }, out);
     }
 

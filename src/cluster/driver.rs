@@ -1,10 +1,13 @@
 //! Does what the [`Core`] says: talks to Redis, and gives to the [`Node`] what is for somebody. One task, on a thread of its own, owns
 //! all of it.
 
+mod asked;
+mod heard;
 mod link;
 mod liveness;
 mod news;
 mod node;
+mod outputs;
 mod sweeps;
 #[cfg(test)]
 mod tests;
@@ -27,21 +30,19 @@ use tokio::{
 };
 
 use super::{
-    calls,
     connection::{Backoff, Connection, Inbound, Patience, Push, Servers},
     core::{Core, Input},
     held::{News, Open, Waiting},
     keys::{ChannelKeys, Keys},
-    messages,
     nodes::{self, Swept},
-    queries::{self, Found, Query},
+    queries::{Found, Query},
     scripts::{History, Scripts},
     terms::{Ask, Call, Output, Ticket},
 };
-use crate::{directory::COUNT_PAUSE, hub::inbox::ChannelKey};
+use crate::hub::inbox::ChannelKey;
 
+use heard::next;
 pub use node::{Node, Rulebook};
-use topics::is_registration;
 
 /// Asks and messages that are taken before anything else gets its turn.
 const TURN_MAX: usize = 256;
@@ -169,6 +170,7 @@ pub struct Driver<N: Node> {
     registering: usize,
     registrations: VecDeque<(ChannelKey, Vec<Call>)>,
     backoff: Backoff,
+    told: link::Told,
     /// when the connection came to stand
     connected: Instant,
     /// when the last sign of life was taken
@@ -239,6 +241,7 @@ impl<N: Node> Driver<N> {
             name: nodes::new_name().into(),
             inbound: Inbound::new(settings.inbound_bytes_max),
             backoff: Backoff::new(settings.retry),
+            told: link::Told::default(),
             connected: Instant::now(),
             last_beat: None,
             sweeps_from: Instant::now(),
@@ -330,312 +333,10 @@ impl<N: Node> Driver<N> {
         self.core.take(input, &mut self.outputs);
     }
 
-    fn take_request(&mut self, request: Request<N::Waiter>) {
-        match request {
-            Request::Ask {
-                channel,
-                app_id,
-                ask,
-                waiter,
-            } => {
-                self.ask(channel, app_id, ask, waiter);
-            }
-            Request::Look(waiter) => {
-                self.obey();
-                self.node.looked(waiter, &self.core);
-            }
-            Request::Query { query, reply } => self.query(query, reply),
-            Request::Stop(stopped) => {
-                self.stopping = Some(stopped);
-                // The others go on waiting for a return, which is to them.
-                if self.is_last() {
-                    self.held.hurry();
-                }
-            }
-        }
-    }
-
-    fn ask(
-        &mut self,
-        channel: ChannelKey,
-        app_id: Arc<str>,
-        mut ask: Ask,
-        waiter: Option<N::Waiter>,
-    ) -> Ticket {
-        self.tickets += 1;
-        let number = Ticket(self.tickets);
-        match &mut ask {
-            Ask::Join { ticket, .. } => {
-                if let Some(waiter) = waiter {
-                    if !self.has_room_for(&channel) {
-                        self.node.has_no_room(waiter);
-                        return number;
-                    }
-                    self.waiters.insert(number, waiter);
-                }
-                *ticket = number;
-            }
-            Ask::Publish { ticket, .. } => {
-                *ticket = waiter.is_some().then_some(number);
-                if let Some(waiter) = waiter {
-                    self.waiters.insert(number, waiter);
-                }
-            }
-            Ask::Online(_, ticket) => *ticket = number,
-            Ask::Leave { .. } | Ask::Count | Ask::Settle => {}
-        }
-        if !self.names.contains_key(&channel) {
-            let keys = Arc::new(self.keys.channel(&app_id, &channel.name));
-            self.by_topic.insert(keys.topic.clone(), channel.clone());
-            self.names.insert(channel.clone(), Names { app_id, keys });
-        }
-        self.input(Input::Ask(channel, ask));
-        number
-    }
-
-    /// Whether the channel may have subscribers here. One that has none yet counts from the first question on.
-    fn has_room_for(&mut self, channel: &ChannelKey) -> bool {
-        if self.core.view(channel).is_some() || channel.name.is_internal() {
-            return true;
-        }
-        let opening = self.opening.entry(channel.app).or_default();
-        if opening.contains(channel) {
-            return true;
-        }
-        let has_room = !self.node.has_no_room_for(channel, opening.len());
-        if has_room {
-            opening.insert(channel.clone());
-        }
-        has_room
-    }
-
-    /// Its first subscriber has been let in, or nobody will be.
-    fn is_opening_no_more(&mut self, channel: &ChannelKey) {
-        if let Some(opening) = self.opening.get_mut(&channel.app) {
-            opening.remove(channel);
-        }
-    }
-
-    fn query(&mut self, query: Query, reply: oneshot::Sender<Found>) {
-        let Some(mut connection) = self.connection.clone().filter(|_| self.is_up) else {
-            return self.reply_alone(&query, reply);
-        };
-        let (keys, name) = (self.keys.clone(), self.name.clone());
-        self.queries.push(Box::pin(async move {
-            let found = queries::ask(&query, &mut connection, &keys, &name).await;
-            (query, reply, found)
-        }));
-    }
-
-    fn take_answered(&mut self, (query, reply, found): Answered) {
-        match found {
-            Ok(found) => {
-                // whoever asked may have gone
-                let _ = reply.send(found);
-            }
-            Err(error) => {
-                tracing::info!("answering for this node alone: {error}");
-                self.reply_alone(&query, reply);
-            }
-        }
-    }
-
-    fn reply_alone(&self, query: &Query, reply: oneshot::Sender<Found>) {
-        let _ = reply.send(queries::ask_alone(query, &self.core));
-    }
-
-    fn take_pushes(&mut self, first: Option<Push>) {
-        let mut next = first;
-        for _ in 0..TURN_MAX {
-            match next {
-                None => break,
-                Some(Push::Lost) => return self.lost("it ended the connection"),
-                Some(Push::Message { topic, text }) => self.take_message(&topic, &text),
-            }
-            next = self
-                .pushes
-                .as_mut()
-                .and_then(|pushes| pushes.try_recv().ok());
-        }
-    }
-
-    fn take_message(&mut self, topic: &str, text: &str) {
-        let Some(channel) = self.by_topic.get(topic) else {
-            return;
-        };
-        let channel = channel.clone();
-        match messages::understand(text) {
-            Ok(message) => self.input(Input::Message(channel, message)),
-            Err(error) => {
-                self.node.skipped(topic, error);
-                self.input(Input::Skipped(channel));
-            }
-        }
-    }
-
-    fn take_done(&mut self, done: Done) {
-        match done {
-            Done::Connected(Ok(connection), pushes) => {
-                tracing::info!("connected to Redis: this node is {}", self.name);
-                self.connection = Some(connection);
-                self.connected = Instant::now();
-                let heartbeat = self.settings.heartbeat;
-                if self
-                    .last_beat
-                    .is_none_or(|last| last.elapsed() > heartbeat * 2)
-                {
-                    self.sweeps_from = self.connected + heartbeat * nodes::BEATS;
-                }
-                self.pushes = Some(pushes);
-                // Nothing is asked before it is known whether the others took this node for dead.
-                self.beat();
-            }
-            Done::Connected(Err(error), _) => {
-                tracing::warn!("this node goes on alone and tries again: {error}");
-                self.node.link(false);
-                self.connect_later();
-            }
-            Done::Topics(Ok(listening)) => {
-                self.changing.clear();
-                for channel in listening {
-                    self.input(Input::Subscribed(channel));
-                }
-            }
-            Done::Called(channel, calls, Ok(values), begun) => {
-                self.node.took(begun.elapsed());
-                if is_registration(&calls) {
-                    self.registered();
-                }
-                let verdicts = calls::verdicts(&values);
-                match calls::answers(&calls, values) {
-                    Ok(answers) => self.input(Input::Answers(channel, answers)),
-                    Err(error) => {
-                        // of what was taken, all that came
-                        self.take_last_pushes();
-                        self.input(Input::Refused(channel, verdicts));
-                        self.lost(&error.to_string());
-                    }
-                }
-            }
-            Done::Beat(Ok(beat)) => self.take_beat(beat),
-            Done::Noted(Ok(())) => self.is_noting = false,
-            Done::Elsewhere(Ok(counts)) => self.node.connections_elsewhere(counts),
-            Done::Swept(Ok(swept)) => self.take_swept(swept),
-            Done::Ended(node, Ok(())) => {
-                self.sweeping.remove(&node);
-                self.former.remove(&node);
-            }
-            Done::ForgottenNews(Ok(())) => self.news_forgotten(),
-            Done::Watched(ticket, Ok(is_true)) => self.watchers_know(ticket, is_true),
-            Done::CacheMiss(channel, Ok(is_first)) => {
-                if is_first {
-                    self.node.tell_cache_miss(&channel);
-                }
-            }
-            Done::Topics(Err(error))
-            | Done::Called(_, _, Err(error), _)
-            | Done::Beat(Err(error))
-            | Done::Noted(Err(error))
-            | Done::Elsewhere(Err(error))
-            | Done::CacheMiss(_, Err(error))
-            | Done::Ended(_, Err(error))
-            | Done::ForgottenNews(Err(error))
-            | Done::Watched(_, Err(error))
-            | Done::Swept(Err(error)) => self.lost(&error.to_string()),
-        }
-    }
-
     fn begin(&mut self, work: impl Future<Output = Done> + Send + 'static) {
         let generation = self.generation;
         self.work
             .push(Box::pin(async move { (generation, work.await) }));
-    }
-
-    fn obey(&mut self) {
-        // what happens may lead to something more to be done
-        while !self.outputs.is_empty() {
-            for output in mem::take(&mut self.outputs) {
-                self.obey_one(output);
-            }
-        }
-        for (channel, interval) in self.node.missed_cache() {
-            self.ask_for_cache_miss(channel, interval);
-        }
-        self.change_topics();
-        self.forget_news();
-        let (events, bytes, dropped) = self.core.backlog();
-        self.node.backlog(events, bytes, dropped);
-    }
-
-    fn obey_one(&mut self, output: Output) {
-        match output {
-            Output::Subscribe(channel) => self.listen(channel),
-            Output::Unsubscribe(channel) => self.stop_listening(channel),
-            Output::Call(channel, calls) => self.call(channel, calls),
-            Output::Tell {
-                channel,
-                workers,
-                position,
-                what,
-            } => self.node.tell(&channel, &workers, position, &what),
-            Output::Joined { ticket, joined } => {
-                if let Some(waiter) = self.waiters.remove(&ticket) {
-                    self.node.joined(waiter, &self.core, joined);
-                }
-            }
-            Output::Full(ticket) => {
-                if let Some(waiter) = self.waiters.remove(&ticket) {
-                    self.node.full(waiter);
-                }
-            }
-            Output::Published(ticket) => {
-                if let Some(waiter) = self.waiters.remove(&ticket) {
-                    self.node.published(waiter);
-                }
-            }
-            Output::Opened(channel) => {
-                self.is_opening_no_more(&channel);
-                self.node.opened(&channel, true);
-            }
-            Output::Closed(channel) => self.node.opened(&channel, false),
-            Output::CountLater(channel) => {
-                if let Some(names) = self.names.get(&channel) {
-                    let due = Instant::now() + COUNT_PAUSE;
-                    let app_id = names.app_id.clone();
-                    self.counts.push_back((due, channel, app_id));
-                }
-            }
-            Output::SettleLater(channel, doubt) => {
-                // longer if the clock of Redis was set back
-                let doubt = doubt.min(self.settings.heartbeat * nodes::BEATS);
-                self.unsettled.push_back((Instant::now() + doubt, channel));
-            }
-            // it may have been asked for again since then
-            Output::Forgotten(channel) if self.core.knows(&channel) => {}
-            Output::Forgotten(channel) => {
-                self.is_opening_no_more(&channel);
-                if let Some(names) = self.names.remove(&channel) {
-                    self.by_topic.remove(&names.keys.topic);
-                }
-            }
-            Output::Happened {
-                channel,
-                happening,
-                number,
-                wait,
-            } => {
-                if let Some(news) = self.news(channel, happening, number) {
-                    self.happened(news, wait);
-                }
-            }
-            Output::ForgetNews(channel, happening, number) => {
-                if let Some(news) = self.news(channel, happening, number) {
-                    self.forget(news);
-                }
-            }
-            Output::Onlined(ticket) => self.watchers_told(ticket),
-            Output::Missed(events) => self.node.missed(events),
-        }
     }
 
     fn do_what_is_due(&mut self) {
@@ -704,16 +405,5 @@ impl<N: Node> Driver<N> {
         if let Some(stopped) = self.stopping {
             let _ = stopped.send(());
         }
-    }
-}
-
-async fn next(pushes: &mut Option<mpsc::Receiver<Push>>) -> Option<Push> {
-    match pushes {
-        Some(pushes) => match pushes.recv().await {
-            // The connection's task has ended.
-            None => Some(Push::Lost),
-            push => push,
-        },
-        None => std::future::pending().await,
     }
 }

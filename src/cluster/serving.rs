@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     io, mem,
     panic::{self, AssertUnwindSafe},
-    process,
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -35,6 +34,7 @@ use crate::{
         presence::Member,
         server,
     },
+    vital,
     webhook::{Event, Webhooks},
 };
 
@@ -83,18 +83,12 @@ pub fn start(settings: ClusterSettings, parts: Parts) -> io::Result<Cluster> {
     thread::Builder::new()
         .name("cluster".to_owned())
         .spawn(move || {
-            supervise(|| runtime.block_on(Driver::new(settings, serving).run(receiver)))
+            let driving = || runtime.block_on(Driver::new(settings, serving).run(receiver));
+            if panic::catch_unwind(AssertUnwindSafe(driving)).is_err() {
+                vital::end("driver of the cluster");
+            }
         })?;
     Ok(cluster)
-}
-
-/// Should the driver panic, nobody who asks would ever be answered, and all would look healthy: the process ends instead, as without
-/// one of its hubs.
-fn supervise(drive: impl FnOnce()) {
-    if panic::catch_unwind(AssertUnwindSafe(drive)).is_err() {
-        tracing::error!("the thread of the cluster panicked, which is a fault of Resound: ending");
-        process::exit(crate::EXIT_FAULT);
-    }
 }
 
 /// See the module's documentation.
@@ -478,7 +472,7 @@ impl Node for Serving {
         let load = Load {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             host: self.host.clone(),
-            pid: process::id(),
+            pid: std::process::id(),
             up_s: self.started.elapsed().as_secs(),
             connections: sum(|app| app.usage.connections.load(Ordering::Relaxed)),
             channels: sum(|app| app.usage.channels.load(Ordering::Relaxed)),

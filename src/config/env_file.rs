@@ -1,7 +1,12 @@
 //! `.env` files as Laravel reads them: phpdotenv's grammar with its oddities, and the words of Laravel's `env()`. Pure: text
 //! and what is known already go in, values or an error with its line come out.
+mod value;
+mod words;
+
+pub(super) use self::words::{EnvValue, env_value};
 use indexmap::IndexMap;
 use std::{collections::HashMap, fmt};
+use value::parse_value;
 
 /// 4 MiB: all values of a file together, references put in. Keeps values that multiply each other from filling the memory.
 const VALUES_BYTES_MAX: usize = 4 << 20;
@@ -38,11 +43,9 @@ impl fmt::Display for SyntaxError {
 }
 
 const INVALID_NAME: &str = "an invalid name: it takes letters, digits, dots and underscores";
+
 const UNEXPECTED_EQUALS: &str = "an unexpected equals sign: there is no name before it";
-const UNEXPECTED_SPACE: &str = "unexpected whitespace: a value with spaces, or with text after its quotes, needs quotes round all of it";
-const UNEXPECTED_ESCAPE: &str =
-    "an unexpected escape sequence: in double quotes a backslash takes one of \\ \" $ f n r t v";
-const MISSING_QUOTE: &str = "a missing closing quote";
+
 const TOO_LONG: &str = "the values are longer than 4 MiB together";
 
 /// Reads a file. `environment` is what the process has: it wins over the file and is what `${NAME}` means first.
@@ -168,127 +171,6 @@ fn unquoted(name: &str) -> &str {
     inner.unwrap_or(name)
 }
 
-/// A value whose references aren't replaced yet.
-#[derive(Default)]
-struct Parsed {
-    text: String,
-    /// where the `$` are that may begin a reference
-    dollars: Vec<usize>,
-    is_cut: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Initial,
-    Unquoted,
-    SingleQuoted,
-    DoubleQuoted,
-    Escape,
-    /// after the value
-    Space,
-    Comment,
-}
-
-fn parse_value(raw: &str) -> Result<Parsed, &'static str> {
-    let mut parsed = Parsed::default();
-    let mut state = State::Initial;
-    for c in raw.chars() {
-        state = match (state, c) {
-            (State::Initial, '\'') => State::SingleQuoted,
-            (State::Initial, '"') => State::DoubleQuoted,
-            (State::Unquoted, '#') => {
-                parsed.is_cut = true;
-                State::Comment
-            }
-            (State::Initial | State::Space, '#') => State::Comment,
-            (State::Unquoted, c) if is_space(c) => State::Space,
-            (State::Initial | State::Unquoted, c) => parsed.push(c, State::Unquoted),
-            (State::SingleQuoted, '\'') | (State::DoubleQuoted, '"') => State::Space,
-            (State::SingleQuoted, c) => {
-                parsed.text.push(c);
-                state
-            }
-            (State::DoubleQuoted, '\\') => State::Escape,
-            (State::DoubleQuoted, c) => parsed.push(c, state),
-            (State::Escape, c) => {
-                parsed.text.push(escaped(c).ok_or(UNEXPECTED_ESCAPE)?);
-                State::DoubleQuoted
-            }
-            (State::Space, c) if is_space(c) => state,
-            (State::Space, _) => return Err(UNEXPECTED_SPACE),
-            (State::Comment, _) => state,
-        };
-    }
-    match state {
-        State::SingleQuoted | State::DoubleQuoted | State::Escape => Err(MISSING_QUOTE),
-        _ => Ok(parsed),
-    }
-}
-
-fn escaped(c: char) -> Option<char> {
-    Some(match c {
-        '"' | '\\' | '$' => c,
-        'f' => '\x0c',
-        'n' => '\n',
-        'r' => '\r',
-        't' => '\t',
-        'v' => '\x0b',
-        _ => return None,
-    })
-}
-
-impl Parsed {
-    fn push(&mut self, c: char, state: State) -> State {
-        if c == '$' {
-            self.dollars.push(self.text.len());
-        }
-        self.text.push(c);
-        state
-    }
-
-    /// Replaces references, the last one first, so that what one yields can be part of the name in another. `None` if that
-    /// makes more than `room` bytes.
-    fn resolved<'a>(
-        &self,
-        known: impl Fn(&str) -> Option<&'a String>,
-        room: usize,
-    ) -> Option<String> {
-        // what is done of the tail, backwards: its front is where things are put in and taken out
-        let mut tail: Vec<u8> = Vec::new();
-        let mut end = self.text.len();
-        for start in self.dollars.iter().rev().copied() {
-            tail.extend(self.text.as_bytes()[start..end].iter().rev());
-            end = start;
-            if let Some(name) = reference(&tail)
-                && let Some(value) = known(&name)
-            {
-                // `${NAME}`
-                tail.truncate(tail.len() - name.len() - 3);
-                tail.extend(value.bytes().rev());
-            }
-            if tail.len() > room {
-                return None;
-            }
-        }
-        tail.extend(self.text.as_bytes()[..end].iter().rev());
-        tail.reverse();
-        let text = String::from_utf8_lossy(&tail).into_owned();
-        (text.len() <= room).then_some(text)
-    }
-}
-
-/// The name in `${NAME}` that the reversed text begins with.
-fn reference(reversed: &[u8]) -> Option<String> {
-    let mut bytes = reversed.iter().rev().copied();
-    if (bytes.next(), bytes.next()) != (Some(b'$'), Some(b'{')) {
-        return None;
-    }
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_' || *byte == b'.';
-    let name: String = bytes.by_ref().take_while(is_part).map(char::from).collect();
-    let closing = reversed.len().checked_sub(name.len() + 3)?;
-    (!name.is_empty() && reversed.get(closing) == Some(&b'}')).then_some(name)
-}
-
 /// PHP's `trim`.
 fn trim(text: &str) -> &str {
     text.trim_matches(is_trimmed)
@@ -303,44 +185,12 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
 }
 
-/// What Laravel's `env()` makes of a variable's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum EnvValue<'a> {
-    Null,
-    Switch(bool),
-    Text(&'a str),
-}
-
-/// The words of `env()`, in any case; of other texts one pair of quotes goes.
-pub(super) fn env_value(text: &str) -> EnvValue<'_> {
-    let is = |word: &str| {
-        let bare = text
-            .strip_prefix('(')
-            .and_then(|rest| rest.strip_suffix(')'));
-        bare.unwrap_or(text).eq_ignore_ascii_case(word)
-    };
-    if is("true") {
-        return EnvValue::Switch(true);
-    }
-    if is("false") {
-        return EnvValue::Switch(false);
-    }
-    if is("null") {
-        return EnvValue::Null;
-    }
-    if is("empty") {
-        return EnvValue::Text("");
-    }
-    let unquoted = ['"', '\''].iter().find_map(|quote| {
-        let inner = text.strip_prefix(*quote)?.strip_suffix(*quote)?;
-        (!inner.contains('\n')).then_some(inner)
-    });
-    EnvValue::Text(unquoted.unwrap_or(text))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        value::{MISSING_QUOTE, UNEXPECTED_ESCAPE, UNEXPECTED_SPACE},
+        *,
+    };
     use rand::{RngExt, SeedableRng, rngs::SmallRng};
     use serde_json::Value;
 

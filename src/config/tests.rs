@@ -653,6 +653,7 @@ fn variables_that_cannot_be_meant_are_warned_about() {
     check(
         &[
             ("REVERB_SCALING_ENABLED", "1"),
+            ("REDIS_HOST", "redis"),
             ("REDIS_PASSWORD", "${SECRET}"),
         ],
         "REDIS_PASSWORD holds a literal ${...}",

@@ -90,6 +90,7 @@ fn said_back(message: &Message<'_>, limit: usize) -> Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::write_masked;
     use proptest::{collection::vec, prelude::*};
 
     /// A message as its frames: opcode, fragments, masking key; and a ping between the fragments.
@@ -127,29 +128,6 @@ mod tests {
         })
     }
 
-    /// A client's frame.
-    fn frame(out: &mut Vec<u8>, first: u8, payload: &[u8], key: [u8; 4]) {
-        out.push(first);
-        match payload.len() {
-            length @ 0..=125 => out.push(0x80 | length as u8),
-            length @ 126..=0xffff => {
-                out.push(0x80 | 126);
-                out.extend((length as u16).to_be_bytes());
-            }
-            length => {
-                out.push(0x80 | 127);
-                out.extend((length as u64).to_be_bytes());
-            }
-        }
-        out.extend(key);
-        out.extend(
-            payload
-                .iter()
-                .zip(key.iter().cycle())
-                .map(|(byte, key)| byte ^ key),
-        );
-    }
-
     impl Sent {
         /// Writes the frames, and what the reader must make of them.
         fn write(&self, stream: &mut Vec<u8>, expected: &mut Vec<Frame>) {
@@ -162,14 +140,14 @@ mod tests {
             let mut opcode = if self.text.is_some() { 1 } else { 2 };
             let mut from = 0;
             for cut in cuts {
-                frame(stream, opcode, &self.bytes[from..cut], self.key);
+                write_masked(stream, opcode, &self.bytes[from..cut], self.key);
                 (opcode, from) = (0, cut);
                 if let Some(ping) = &self.ping {
-                    frame(stream, 0x89, ping, self.key);
+                    write_masked(stream, 0x89, ping, self.key);
                     expected.push(Frame::ping(ping));
                 }
             }
-            frame(stream, 0x80 | opcode, &self.bytes[from..], self.key);
+            write_masked(stream, 0x80 | opcode, &self.bytes[from..], self.key);
             expected.push(match &self.text {
                 Some(text) => Frame::text(text),
                 None => Frame::binary(&self.bytes),

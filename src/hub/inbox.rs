@@ -196,6 +196,11 @@ impl Commands {
         self.gauge.is_full()
     }
 
+    /// As [`Inbox::fillings`].
+    pub fn fillings(&self) -> u64 {
+        self.gauge.fillings.load(Ordering::Relaxed)
+    }
+
     fn note_taken(&self, taken: usize) {
         let before = self.gauge.depth.fetch_sub(taken, Ordering::Relaxed);
         if before >= self.gauge.depth_max && before - taken < self.gauge.depth_max {

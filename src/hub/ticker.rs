@@ -113,6 +113,16 @@ pub enum Due {
     Cut,
 }
 
+#[cfg(any(test, fuzzing))]
+impl Limits {
+    /// What most tests have.
+    pub(crate) const USUAL: Limits = Limits {
+        write_timeout_s: 10,
+        close_timeout_s: 5,
+        message_timeout_s: 60,
+    };
+}
+
 impl Vitals {
     pub fn new(now_s: u32) -> Vitals {
         Vitals {
@@ -205,18 +215,13 @@ mod tests {
         ping_interval_s: 30,
         pong_timeout_s: 20,
     };
-    const LIMITS: Limits = Limits {
-        write_timeout_s: 10,
-        close_timeout_s: 5,
-        message_timeout_s: 60,
-    };
 
     fn check(now_s: u32, change: impl Fn(&mut Vitals), waiting: bool, expected: Due) {
         let mut vitals = Vitals::new(100);
         vitals.now_s = now_s;
         change(&mut vitals);
         assert_eq!(
-            vitals.due(waiting, KEEP_ALIVE, &LIMITS),
+            vitals.due(waiting, KEEP_ALIVE, &Limits::USUAL),
             expected,
             "at {now_s}"
         );

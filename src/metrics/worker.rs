@@ -73,6 +73,8 @@ impl Histogram {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct WorkerMetrics {
+    /// looks at the clock: a worker at work has one each second
+    pub ticks: Tally,
     /// frames handed to subscribers, one for each of them
     pub deliveries: Tally,
     /// from the publishing of an event until each of this worker's subscribers was offered it

@@ -116,9 +116,10 @@ impl Node {
             room.as_mut().enable();
             match self.directory.publish(publication, Instant::now()) {
                 Ok(()) => return,
-                Err(still_full) => full = still_full,
+                // This one's news would be no news of that one.
+                Err(other) if other != full => full = other,
+                Err(_) => room.await,
             }
-            room.await;
         }
     }
 
@@ -168,5 +169,64 @@ impl Node {
             self.webhooks.raise(app, event);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+    use crate::{
+        config,
+        hub::inbox::{Commands, WorkerId, inbox},
+    };
+
+    /// Takes one command, so that there is room for another.
+    fn make_room(commands: &mut Commands) {
+        commands.take_now(&mut Vec::new(), 1);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_one_worker_and_then_for_another_hears_of_both() {
+        let (inboxes, mut queues): (Vec<_>, Vec<_>) = (0..2).map(|_| inbox(1)).unzip();
+        let app = "[[apps]]\nid = \"app\"\nkey = \"key\"\nsecret = \"secret\"";
+        let settings = config::from_toml(app).expect("settings");
+        let node = Node::new(settings, inboxes, 1000);
+        let app = node.apps().by_id("app").expect("the app").clone();
+        let channel = ChannelName::parse("a", 200).expect("name");
+        for worker in [WorkerId(0), WorkerId(1)] {
+            let joined =
+                node.directory()
+                    .join(&app, &key(&app, &channel), worker, None, Instant::now());
+            joined.expect("within the limits");
+        }
+        let data = EventData::from_text("{}");
+        let publish = || {
+            let event = Event {
+                name: "e",
+                data: &data,
+                except: None,
+            };
+            node.publish(&app, &channel, event)
+        };
+        assert!(publish().await.is_ok());
+
+        let mut waiting = pin!(publish());
+        let mut poll = || {
+            let polled = waiting
+                .as_mut()
+                .poll(&mut Context::from_waker(Waker::noop()));
+            matches!(polled, Poll::Ready(Ok(None)))
+        };
+        assert!(!poll(), "both are full");
+        make_room(&mut queues[0]);
+        assert!(!poll(), "the second is full");
+        make_room(&mut queues[1]);
+        assert!(poll(), "nothing is full any more");
     }
 }

@@ -15,9 +15,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Starts it if the settings ask for it. `main`: where the server itself listens.
-    pub(super) fn start(node: &Arc<Node>, main: SocketAddr) -> Result<Option<Admin>, StartError> {
-        let Some(listener) = admin::listen(&node.settings().admin)? else {
+    /// Starts it if the settings ask for it. `main`, `plain`: where the server itself listens.
+    pub(super) fn start(
+        node: &Arc<Node>,
+        main: SocketAddr,
+        plain: Option<SocketAddr>,
+    ) -> Result<Option<Admin>, StartError> {
+        let own: Vec<SocketAddr> = [main].into_iter().chain(plain).collect();
+        let Some(listener) = admin::listen(&node.settings().admin, &own)? else {
             return Ok(None);
         };
         let address = listener.local_addr()?;

@@ -33,8 +33,9 @@ use super::{
 };
 use crate::{
     api,
+    hub::worker_hub,
     node::Node,
-    socket::upgrade::{is_handshake, upgrade, worker_hub},
+    upgrade::{is_handshake, upgrade},
 };
 
 type Upgrading = (Request, Framed<Wire, Codec>);
@@ -190,13 +191,16 @@ fn application(
         let answer = app.call(request);
         async move {
             let mut answer = answer.await?;
-            if is_upgrade_asked && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let is_switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+            if is_upgrade_asked && !is_switched {
                 answer
                     .response_mut()
                     .head_mut()
                     .set_connection_type(ConnectionType::Close);
             }
-            drop(in_request);
+            if is_switched && let Some(in_request) = in_request {
+                in_request.switched();
+            }
             Ok(answer)
         }
     })

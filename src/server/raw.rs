@@ -155,6 +155,7 @@ pub(super) use delegate;
 delegate!(Raw, Raw::Tcp(io, _) => io, Raw::Unix(io, _) => io);
 #[cfg(not(unix))]
 delegate!(Raw, Raw::Tcp(io, _) => io);
+
 impl AsyncRead for Early {
     fn poll_read(
         mut self: Pin<&mut Self>,

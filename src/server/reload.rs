@@ -1,6 +1,8 @@
 //! SIGHUP: reads the settings anew.
 
-use std::{io, sync::Arc};
+use std::{io, panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
 
 use super::{
     systemd,
@@ -48,21 +50,41 @@ pub async fn reload_on(
     loop {
         signal.next().await;
         systemd::reloading();
-        let pair = certificates
-            .as_ref()
-            .map(|certificates| certificates.read());
-        match pair.transpose() {
-            Err(error) => tell_refusal(&error),
-            Ok(pair) => match reload(&node, &load).await {
-                Err(error) => tell_refusal(&error),
-                Ok(changes) => {
-                    let certificates = certificates.as_ref().zip(pair);
-                    let outcome = certificates.map(|(in_force, pair)| in_force.install(pair));
-                    tell(&changes, outcome == Some(Reloaded::Changed));
-                }
-            },
-        }
+        reload_once(&node, certificates.as_ref(), &load).await;
         systemd::ready("serving");
+    }
+}
+
+/// Whatever comes of it, the next signal must find somebody who listens.
+async fn reload_once(
+    node: &Node,
+    certificates: Option<&Arc<Certificates>>,
+    load: &impl Fn() -> Result<Settings, ConfigError>,
+) {
+    let reloaded = AssertUnwindSafe(reload_all(node, certificates, load)).catch_unwind();
+    if reloaded.await.is_err() {
+        tracing::error!(
+            "the reload panicked, which is a fault of Resound: what it hadn't changed yet stays as it was"
+        );
+    }
+}
+
+async fn reload_all(
+    node: &Node,
+    certificates: Option<&Arc<Certificates>>,
+    load: &impl Fn() -> Result<Settings, ConfigError>,
+) {
+    let pair = certificates.map(|certificates| certificates.read());
+    match pair.transpose() {
+        Err(error) => tell_refusal(&error),
+        Ok(pair) => match reload(node, load).await {
+            Err(error) => tell_refusal(&error),
+            Ok(changes) => {
+                let certificates = certificates.zip(pair);
+                let outcome = certificates.map(|(in_force, pair)| in_force.install(pair));
+                tell(&changes, outcome == Some(Reloaded::Changed));
+            }
+        },
     }
 }
 
@@ -83,5 +105,21 @@ fn tell(changes: &Changes, is_certificate_new: bool) {
     }
     for warning in &changes.warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::from_toml;
+
+    #[tokio::test]
+    async fn a_reload_that_panics_is_not_the_last_one() {
+        let settings = |drain_s: u32| from_toml(&format!("[server]\ndrain_s = {drain_s}"));
+        let node = Node::new(settings(1).expect("settings"), Vec::new(), 1);
+        reload_once(&node, None, &|| panic!("a fault that a test has put here")).await;
+        reload_once(&node, None, &|| settings(2)).await;
+        let expected = settings(2).expect("settings").server.stopping;
+        assert_eq!(node.settings().server.stopping, expected);
     }
 }

@@ -1,10 +1,12 @@
 //! What passes between the server and systemd (or whoever speaks the same): listening sockets it hands over, and what it is
 //! told of our state. Without systemd nothing of this does anything.
 
-use std::{net::TcpListener, time::Duration};
+use std::{net::TcpListener, sync::Arc, time::Duration};
 
 #[cfg(unix)]
 use std::os::unix::net::UnixListener;
+
+use crate::node::Node;
 
 /// Sockets that were handed over at the start (`LISTEN_FDS`), by what they are for.
 #[derive(Debug, Default)]
@@ -126,15 +128,104 @@ pub fn status(status: &str) {
     tell(&[Status(status)]);
 }
 
-/// Gives the sign of life that `WatchdogSec=` asks for, twice as often as it must come. Ends at once if it asks for none.
-pub async fn keep_watchdog_calm() {
+/// How long a worker may stand still for the service manager to be told that all is well.
+const STANDSTILL: Duration = Duration::from_secs(5);
+
+/// Gives the sign of life that `WatchdogSec=` asks for, twice as often as it must come, while every worker is at work. Ends at
+/// once if it asks for none.
+pub async fn keep_watchdog_calm(node: Arc<Node>) {
     let Some(limit) = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero()) else {
         return;
     };
-    let mut interval = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
+    let every = (limit / 2).max(Duration::from_millis(1));
+    let mut interval = tokio::time::interval(every);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut workers = Workers::looked_at(every);
+    let mut was_well = true;
     loop {
         interval.tick().await;
-        tell(&[Watchdog]);
+        let ticks = node.observe().metrics.workers().iter();
+        let standing = workers.standing_still(ticks.map(|worker| worker.ticks.get()));
+        // In a stop the workers end before the process does.
+        let standing = standing.filter(|_| !node.is_draining());
+        match standing {
+            None => tell(&[Watchdog]),
+            Some(worker) if was_well => tracing::error!(
+                "worker {worker} has stood still for more than {} s: the service manager gets no more signs of life and starts Resound anew",
+                STANDSTILL.as_secs()
+            ),
+            Some(_) => {}
+        }
+        was_well = standing.is_none();
+    }
+}
+
+/// The workers as the watchdog saw them last.
+struct Workers {
+    /// ticks, and looks since there was a new one
+    seen: Vec<(u64, u32)>,
+    /// looks after which a worker stands still: two at least, since after a pause of the whole process the first may come too
+    /// soon
+    looks_max: u32,
+}
+
+impl Workers {
+    fn looked_at(every: Duration) -> Workers {
+        let looks = STANDSTILL.as_nanos().div_ceil(every.as_nanos().max(1));
+        Workers {
+            seen: Vec::new(),
+            looks_max: u32::try_from(looks).unwrap_or(u32::MAX).max(2),
+        }
+    }
+
+    /// The first worker that stands still, by its ticks so far.
+    fn standing_still(&mut self, ticks: impl Iterator<Item = u64>) -> Option<usize> {
+        let mut standing = None;
+        for (worker, ticks) in ticks.enumerate() {
+            if worker == self.seen.len() {
+                self.seen.push((ticks, 0));
+                continue;
+            }
+            let (before, looks) = &mut self.seen[worker];
+            *looks = match *before == ticks {
+                true => looks.saturating_add(1),
+                false => 0,
+            };
+            *before = ticks;
+            if *looks >= self.looks_max {
+                standing = standing.or(Some(worker));
+            }
+        }
+        standing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_stands_still_is_noticed_and_a_pause_of_all_forgiven() {
+        let mut workers = Workers::looked_at(Duration::from_secs(15));
+        let mut check = |ticks: [u64; 2], expected: Option<usize>| {
+            let standing = workers.standing_still(ticks.into_iter());
+            assert_eq!(standing, expected, "{ticks:?}");
+        };
+        check([1, 1], None);
+        check([16, 16], None);
+        // a pause of the process: this look comes before the workers' first ticks
+        check([16, 16], None);
+        check([30, 30], None);
+        check([45, 30], None);
+        check([60, 30], Some(1));
+        check([75, 30], Some(1));
+        check([90, 31], None);
+
+        // looked at more often than they tick
+        let mut workers = Workers::looked_at(Duration::from_millis(50));
+        for look in 0..=100 {
+            let standing = workers.standing_still([7].into_iter());
+            assert_eq!(standing, (look == 100).then_some(0), "{look}");
+        }
     }
 }

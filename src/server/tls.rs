@@ -1,7 +1,13 @@
 //! TLS: the certificate in force, read at the start and read again when its files change. New handshakes get the new one;
 //! connections that stand notice nothing.
 
-use std::{fmt, fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt, fs, io,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -149,7 +155,12 @@ impl Certificates {
         let mut last_error = None;
         loop {
             tokio::time::sleep(every).await;
-            let error = self.reload().err().map(|error| error.to_string());
+            // What is wrong with a file must not end the looking at it.
+            let looked = panic::catch_unwind(AssertUnwindSafe(|| self.reload()));
+            let error = match looked {
+                Ok(reloaded) => reloaded.err().map(|error| error.to_string()),
+                Err(_) => Some("reading it panicked, which is a fault of Resound".to_owned()),
+            };
             if let Some(error) = &error
                 && last_error.as_ref() != Some(error)
             {

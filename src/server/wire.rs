@@ -52,6 +52,8 @@ pub struct Visit {
     /// requests that reached the application
     requests: Cell<u32>,
     is_in_request: Cell<bool>,
+    /// what comes is no HTTP any more
+    is_switched: Cell<bool>,
     /// the connection to be served anew from its next bytes on
     again: RefCell<Option<Wire>>,
     /// until the first request
@@ -59,10 +61,10 @@ pub struct Visit {
 }
 
 /// Counts a connection that has said nothing yet.
-struct Silent(Arc<AtomicUsize>);
+pub struct Silent(Arc<AtomicUsize>);
 
 impl Silent {
-    fn of(count: &Arc<AtomicUsize>) -> Silent {
+    pub fn of(count: &Arc<AtomicUsize>) -> Silent {
         count.fetch_add(1, Ordering::Relaxed);
         Silent(count.clone())
     }
@@ -99,6 +101,13 @@ impl Visit {
 
 /// A request is being answered.
 pub struct InRequest(Rc<Visit>);
+
+impl InRequest {
+    /// It was answered with another protocol (a WebSocket that actix serves): nothing that comes is the head of a request.
+    pub fn switched(self) {
+        self.0.is_switched.set(true);
+    }
+}
 
 impl Drop for InRequest {
     fn drop(&mut self) {
@@ -154,6 +163,7 @@ impl Wire {
             peer,
             requests: Cell::new(0),
             is_in_request: Cell::new(false),
+            is_switched: Cell::new(false),
             again: RefCell::new(None),
             silent: RefCell::new(Some(Silent::of(&entrance.silent))),
         });
@@ -225,7 +235,7 @@ impl Http {
     /// Bytes have come. Outside a request they are the beginning of the next one.
     fn note_bytes(&mut self) {
         self.note_requests();
-        if !self.visit.is_in_request.get() {
+        if !self.visit.is_in_request.get() && !self.visit.is_switched.get() {
             self.head.begin();
         }
     }
@@ -374,7 +384,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.poll_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

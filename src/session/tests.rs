@@ -12,10 +12,10 @@ use super::{awaited::AWAITED_MAX, *};
 use crate::{
     cluster::{
         Asker,
-        fake::{Asked, Fake},
+        testing::fake::{Asked, Fake},
     },
     config,
-    frame::FrameReader,
+    frame::{FrameReader, write_masked},
     hub::{
         self,
         inbox::{Command, Inbox, WorkerId, inbox},
@@ -25,11 +25,6 @@ use crate::{
     socket::connection::Connection,
 };
 
-const LIMITS: Limits = Limits {
-    write_timeout_s: 10,
-    close_timeout_s: 5,
-    message_timeout_s: 60,
-};
 const KEEP_ALIVE: KeepAlive = KeepAlive {
     ping_interval_s: 30,
     pong_timeout_s: 30,
@@ -64,7 +59,7 @@ impl Scene {
             node.take_part_in(cluster);
             Arc::new(node)
         });
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         Scene {
             node,
             fake,
@@ -246,18 +241,9 @@ impl Peer {
     }
 }
 
-fn masked(first: u8, text: &str) -> Vec<u8> {
-    let mut frame = vec![first];
-    match u8::try_from(text.len()) {
-        Ok(short) if short < 126 => frame.push(0x80 | short),
-        _ => {
-            frame.push(0x80 | 126);
-            let length = u16::try_from(text.len()).expect("not that long");
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
+fn masked(first_byte: u8, text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_masked(&mut frame, first_byte, text.as_bytes(), [0; 4]);
     frame
 }
 
@@ -497,7 +483,7 @@ fn u12_a_signin_is_answered_with_the_users_channel_and_then_the_watchlist() {
     scene.obey(asked.remove(1).granted(&["in a"]));
     assert_eq!(peer.heard(), ["in a"]);
     // It has shown who it is, however long the answer takes.
-    let due = peer.link.due(10, &LIMITS);
+    let due = peer.link.due(10, &Limits::USUAL);
     assert_eq!(due, crate::hub::ticker::Due::Nothing);
     scene.obey(asked.remove(0).granted(&[]));
     let heard = peer.heard();
@@ -544,7 +530,7 @@ fn c36_a_signed_subscription_on_its_way_is_in_time() {
         assert_eq!(peer.say(&[&subscribe]), [""; 0]);
         let asked = scene.asked();
         assert_eq!(asked.len(), 1);
-        assert_eq!(peer.link.due(10, &LIMITS), expected);
+        assert_eq!(peer.link.due(10, &Limits::USUAL), expected);
     }
 }
 
@@ -568,11 +554,14 @@ fn c36_a_signed_subscription_that_is_refused_is_none() {
         peer.run();
         if is_other_signed {
             // which may still be let in
-            assert_eq!(peer.link.due(10, &LIMITS), crate::hub::ticker::Due::Nothing);
+            assert_eq!(
+                peer.link.due(10, &Limits::USUAL),
+                crate::hub::ticker::Due::Nothing
+            );
         }
         scene.obey(asked.remove(0).granted(&["in"]));
         peer.run();
-        assert_eq!(peer.link.due(10, &LIMITS), expected);
+        assert_eq!(peer.link.due(10, &Limits::USUAL), expected);
     }
 }
 

@@ -329,11 +329,6 @@ mod tests {
         ping_interval_s: 30,
         pong_timeout_s: 20,
     };
-    const LIMITS: Limits = Limits {
-        write_timeout_s: 10,
-        close_timeout_s: 5,
-        message_timeout_s: 60,
-    };
 
     /// Takes messages or doesn't.
     struct Listener {
@@ -421,7 +416,7 @@ mod tests {
         early: BytesMut,
     ) -> (Connection<DuplexStream, Listener>, DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1024);
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         let socket_id = SocketId::new(1, 1);
         let link = Link::new(ours, socket_id, None, KEEP_ALIVE, 65_536, 0, Arc::default());
         let key = hub.add(link.clone());
@@ -451,20 +446,20 @@ mod tests {
     #[test]
     fn c20_a_peer_that_is_not_read_owes_no_pong() {
         let (mut connection, _theirs) = connection(false, BytesMut::new());
-        assert_eq!(connection.link.due(30, &LIMITS), Due::Ping);
+        assert_eq!(connection.link.due(30, &Limits::USUAL), Due::Ping);
         assert!(poll(&mut connection).is_pending());
-        assert_ne!(connection.link.due(50, &LIMITS), Due::PongTimeout);
+        assert_ne!(connection.link.due(50, &Limits::USUAL), Due::PongTimeout);
 
         connection.conversation = Some(Listener { is_ready: true });
         connection.link.note_received(50);
-        assert_eq!(connection.link.due(80, &LIMITS), Due::Ping);
+        assert_eq!(connection.link.due(80, &Limits::USUAL), Due::Ping);
         assert!(poll(&mut connection).is_pending());
-        assert_eq!(connection.link.due(100, &LIMITS), Due::PongTimeout);
+        assert_eq!(connection.link.due(100, &Limits::USUAL), Due::PongTimeout);
     }
 
     #[test]
     fn a_message_that_never_becomes_whole_is_noticed_whatever_comes_in_between() {
-        const LATE: u32 = LIMITS.message_timeout_s + 1;
+        const LATE: u32 = Limits::USUAL.message_timeout_s + 1;
         let check = |pieces: &[&[u8]], expected: Due| {
             let (mut connection, mut theirs) = connection(true, BytesMut::new());
             for piece in pieces {
@@ -474,7 +469,11 @@ mod tests {
                 assert!(poll(&mut connection).is_pending());
             }
             connection.link.note_received(LATE);
-            assert_eq!(connection.link.due(LATE, &LIMITS), expected, "{pieces:?}");
+            assert_eq!(
+                connection.link.due(LATE, &Limits::USUAL),
+                expected,
+                "{pieces:?}"
+            );
         };
         // a ping, a fragment that others follow, the last one, each without payload
         let (ping, first, last) = (b"\x89\x80abcd", b"\x01\x80abcd", b"\x80\x80abcd");

@@ -10,8 +10,10 @@ use crate::{
     config::WebhookSettings,
 };
 use bytes::Bytes;
+use futures_util::FutureExt;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -87,7 +89,11 @@ pub(super) fn start(
 impl Lane {
     async fn run(mut self) {
         while let Some(batch) = self.next_batch().await {
-            self.deliver(&batch).await;
+            // A lane that was gone would take its events with it from then on.
+            let delivered = AssertUnwindSafe(self.deliver(&batch)).catch_unwind();
+            if delivered.await.is_err() {
+                self.give_up(&batch, "sending it panicked, which is a fault of Resound");
+            }
             self.budget.give_back(batch.events.len(), batch.bytes);
         }
     }

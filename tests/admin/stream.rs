@@ -322,3 +322,14 @@ async fn a_listener_answers_and_is_answered() {
     publish(&server, "room", "e", "x").await;
     listener.expect(json!({"kind": "published"})).await;
 }
+
+/// What a listener says is no request, so the time for the head of one doesn't run.
+#[tokio::test]
+async fn a_listener_stays_longer_than_a_handshake_may_take() {
+    let server = Server::with(&format!("{ADMIN}[server]\nhandshake_timeout_s = 1\n")).await;
+    let mut listener = Listener::open(&server, "").await;
+    listener.0.send(Message::text("hello")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    publish(&server, "room", "e", "x").await;
+    listener.expect(json!({"kind": "published"})).await;
+}

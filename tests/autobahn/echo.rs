@@ -122,7 +122,7 @@ async fn upgrade(
 
 /// The worker's hub, made by the first connection.
 fn hub() -> Rc<Hub> {
-    resound::socket::upgrade::worker_hub(|| {
+    resound::hub::worker_hub(|| {
         let hub = Hub::new(
             WorkerId(0),
             Limits {

@@ -46,3 +46,14 @@ pub async fn until_seen(what: &str, condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+impl receiver::Receiver {
+    /// Expects these events next, in whatever order.
+    pub async fn expect(&mut self, expected: &[impl AsRef<str>]) {
+        let mut events = self.events(expected.len()).await;
+        events.sort();
+        let mut expected: Vec<&str> = expected.iter().map(AsRef::as_ref).collect();
+        expected.sort_unstable();
+        assert_eq!(events, expected);
+    }
+}

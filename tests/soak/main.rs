@@ -83,6 +83,7 @@ async fn run_wave(field: &Arc<Field>) {
     publisher::spawn(&mut others, field);
     visitor::spawn(&mut others, field);
     trouble::spawn(&mut others, field);
+    // the load is what is asked for, and lasts so long
     sleep(field.wave).await;
     field.end();
     while let Some(ended) = others.join_next().await {

@@ -210,6 +210,7 @@ async fn respond(stream: &mut TcpStream, answer: Answer) -> Option<()> {
         },
         Answer::DrippingBody => loop {
             stream.write_all(b"x").await.ok()?;
+            // the pace of the drip
             tokio::time::sleep(Duration::from_millis(20)).await;
         },
         Answer::EndlessHead => loop {

@@ -1,21 +1,27 @@
 //! One socket: from the first packet to its subscriptions, and what it then gets. No clock and no poll of its own.
-use super::{Plan, Sent, Settled, Taken, source};
+mod counting;
+mod way;
+
+use self::{
+    counting::of_stream,
+    way::{connect, upgrade_request, upgraded},
+};
+use super::{Plan, Taken};
 use crate::{
     bench::{
-        account::{Arrival, Counts, Track},
+        account::{Counts, Track},
+        is_not_yet,
         scanner::{Item, MESSAGE_BYTES_MAX, Scanner},
         stage::Stage,
-        token::Token,
     },
-    client::{Address, socket::Event},
+    client::socket::Event,
+    frame::write_masked,
     protocol::channel::ChannelKind,
 };
 use mio::{Interest, Registry, net::TcpStream};
 use serde_json::json;
-use socket2::{Domain, Protocol, Type};
 use std::{
     io::{self, Read, Write},
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -24,12 +30,6 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// What a thread's sockets read into: a message that isn't complete yet, and the next chunk.
 pub const BUFFER_BYTES: usize = 2 * MESSAGE_BYTES_MAX + CHUNK_BYTES;
-
-/// What a stalled socket's system takes before the server has to keep it.
-const STALLED_RECEIVE_BYTES: usize = 4096;
-
-/// `EINPROGRESS` of Linux and of the BSDs and macOS.
-const IN_PROGRESS: [i32; 2] = [115, 36];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
@@ -138,7 +138,7 @@ impl Socket {
             }
             _ => format!("no connection: {error}"),
         };
-        let mut stream = self.connect(stage).map_err(failed)?;
+        let mut stream = connect(&self.plan, stage).map_err(failed)?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = registry.register(&mut stream, mio::Token(token), interest);
         registered.map_err(failed)?;
@@ -146,28 +146,6 @@ impl Socket {
         let address = &stage.servers[self.plan.server].address;
         self.out = upgrade_request(address, &stage.app.key).into_bytes();
         Ok(())
-    }
-
-    fn connect(&self, stage: &Stage) -> io::Result<TcpStream> {
-        let to = stage.servers[self.plan.server].at;
-        let socket =
-            socket2::Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        socket.set_tcp_nodelay(true)?;
-        if self.plan.is_stalled {
-            socket.set_recv_buffer_size(STALLED_RECEIVE_BYTES)?;
-        }
-        bind(&socket, stage, to)?;
-        match socket.connect(&to.into()) {
-            Err(error)
-                if !error
-                    .raw_os_error()
-                    .is_some_and(|code| IN_PROGRESS.contains(&code)) =>
-            {
-                Err(error)
-            }
-            _ => Ok(TcpStream::from_std(socket.into())),
-        }
     }
 
     /// Lets go of the connection as if the network did. What it has counted stays.
@@ -337,39 +315,6 @@ impl Socket {
         }
     }
 
-    /// Counts a message. Once for each delivery: no allocation, no system call.
-    fn delivered(&mut self, found: Found, now_ns: u64, context: &mut Context<'_>) {
-        let Found { token, lane } = found;
-        // who comes and goes gets what happens meanwhile; nobody knows what that must be
-        if self.plan.channels.is_empty() {
-            return;
-        }
-        context.arrived += 1;
-        let Some(counts) = context.counts.get_mut(self.plan.group) else {
-            return;
-        };
-        counts.received += 1;
-        let track = self
-            .tracks
-            .binary_search_by_key(&token.stream, |track| track.0);
-        let Ok(track) = track else {
-            counts.misdirected += 1;
-            return;
-        };
-        match self.tracks[track].1.arrived(token.sequence) {
-            Arrival::Forward => {}
-            Arrival::Late => counts.reordered += 1,
-            Arrival::Duplicate => counts.duplicated += 1,
-        }
-        let took_ns = now_ns.saturating_sub(token.sent_ns);
-        if let Some(times) = context.taken.times.get_mut(lane.unwrap_or(self.plan.group)) {
-            times.record_ns(took_ns);
-        }
-        if context.keeps_longest {
-            longest(&mut context.taken.longest_us, context.stage, token, took_ns);
-        }
-    }
-
     /// What the server says by itself.
     fn event(&mut self, text: &[u8], context: &mut Context<'_>) -> Result<(), Over> {
         let Ok(event) = serde_json::from_slice::<Event>(text) else {
@@ -451,157 +396,8 @@ impl Socket {
         self.send(0x81, text.as_bytes());
     }
 
-    fn send(&mut self, first: u8, payload: &[u8]) {
+    fn send(&mut self, first_byte: u8, payload: &[u8]) {
         self.spoke = Instant::now();
-        let out = &mut self.out;
-        out.push(first);
-        match payload.len() {
-            short @ ..126 => out.push(0x80 | short as u8),
-            medium @ ..65_536 => {
-                out.push(0x80 | 126);
-                out.extend((medium as u16).to_be_bytes());
-            }
-            long => {
-                out.push(0x80 | 127);
-                out.extend((long as u64).to_be_bytes());
-            }
-        }
-        // a mask of zeros is one, and changes nothing
-        out.extend([0; 4]);
-        out.extend_from_slice(payload);
+        write_masked(&mut self.out, first_byte, payload, [0; 4]);
     }
-
-    /// Adds what it should have got and didn't. One that never came about is told as such, and should have got nothing.
-    pub fn settle(&self, sent: &Sent, settled: &mut Settled) {
-        let group = self.plan.group;
-        if self.is_gone {
-            settled.gone[group] += 1;
-        }
-        if !self.was_ready {
-            return;
-        }
-        let counts = &mut settled.groups[group];
-        let has_tail = !(self.is_gone && sent.may_be_cut.contains(&group));
-        for (stream, track) in &self.tracks {
-            let total = sent.sent.get(*stream as usize).copied().unwrap_or(0);
-            let from = sent.uncertain.partition_point(|one| one.0 < *stream);
-            let own = sent.uncertain[from..]
-                .iter()
-                .take_while(|one| one.0 == *stream);
-            let uncertain: Vec<u64> = own.map(|one| one.1).collect();
-            let outcome = track.outcome(total, &uncertain, has_tail);
-            counts.expected += outcome.expected;
-            counts.lost += outcome.lost;
-            counts.misdirected += outcome.unsent;
-        }
-    }
-}
-
-/// Chooses where it comes from. A port that somebody has is passed over.
-fn bind(socket: &socket2::Socket, stage: &Stage, to: SocketAddr) -> io::Result<()> {
-    const TRIES: usize = 64;
-    for _ in 1..TRIES {
-        let Some(from) = source(stage, to) else {
-            return Ok(());
-        };
-        match socket.bind(&from.into()) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-            result => return result,
-        }
-    }
-    Err(io::ErrorKind::AddrNotAvailable.into())
-}
-
-/// A message that counts. `lane`: whose times it belongs to, if not its group's.
-struct Found {
-    token: Token,
-    lane: Option<usize>,
-}
-
-fn of_stream(text: &[u8], stage: &Stage) -> Option<Found> {
-    if !stage.is_presence {
-        let token = Token::find(text)?;
-        return Some(Found { token, lane: None });
-    }
-    // Members' ids are tokens, and stand in lists of members as well.
-    let has = |part: &str| memchr::memmem::find(text, part.as_bytes()).is_some();
-    if has("pusher_internal:member_added") {
-        let token = Token::find(text)?;
-        return Some(Found {
-            token,
-            lane: Some(0),
-        });
-    }
-    if has("pusher_internal:member_removed") {
-        let mut token = Token::find(text)?;
-        token.sent_ns = stage.left_ns(token.stream, token.sequence)?;
-        token.sequence += 1;
-        return Some(Found {
-            token,
-            lane: Some(1),
-        });
-    }
-    None
-}
-
-/// Events of a run are numbered across its streams.
-fn longest(all: &mut Vec<u32>, stage: &Stage, token: Token, took_ns: u64) {
-    /// More are left out: 40 MB.
-    const EVENTS_MAX: u64 = 10_000_000;
-    let streams = stage.streams.len() as u64;
-    let number = token.sequence.saturating_mul(streams);
-    let number = number.saturating_add(u64::from(token.stream));
-    if number >= EVENTS_MAX {
-        return;
-    }
-    let number = number as usize;
-    if number >= all.len() {
-        all.resize(number + 1, 0);
-    }
-    let took_us = u32::try_from(took_ns / 1_000).unwrap_or(u32::MAX);
-    all[number] = all[number].max(took_us.max(1));
-}
-
-fn upgrade_request(address: &Address, key: &str) -> String {
-    let host = address.authority();
-    let url = address.socket_url(key);
-    let (_, behind_scheme) = url.split_once("://").unwrap_or_default();
-    let target = behind_scheme
-        .find('/')
-        .map_or("/", |at| &behind_scheme[at..]);
-    let scheme = address.scheme();
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin: {scheme}://{host}\r\n\r\n"
-    )
-}
-
-/// Bytes of the answer to the handshake, once all of it is there.
-fn upgraded(bytes: &[u8]) -> Result<Option<usize>, Over> {
-    /// Far more than any server sends.
-    const HEAD_BYTES_MAX: usize = 16_384;
-    let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
-        return match bytes.len() > HEAD_BYTES_MAX {
-            true => Err("the answer to the handshake has no end".to_owned()),
-            false => Ok(None),
-        };
-    };
-    if bytes.starts_with(b"HTTP/1.1 101") {
-        return Ok(Some(end + 4));
-    }
-    let line = bytes
-        .split(|byte| *byte == b'\r')
-        .next()
-        .unwrap_or_default();
-    let line = String::from_utf8_lossy(line);
-    let body = String::from_utf8_lossy(&bytes[end + 4..]);
-    Err(format!(
-        "the handshake is answered with {line}: {}",
-        body.trim()
-    ))
-}
-
-/// Not connected yet counts, too.
-fn is_not_yet(error: &io::Error) -> bool {
-    use io::ErrorKind::{Interrupted, NotConnected, WouldBlock};
-    matches!(error.kind(), Interrupted | NotConnected | WouldBlock)
 }

@@ -125,7 +125,7 @@ impl Channel {
     fn waited(&self, sequence: u64, history: &[Message]) -> u64 {
         let remembered: HashSet<u64> = history.iter().map(|message| message.sequence).collect();
         let waited = self.held.iter().filter(|message| {
-            let is_unheard = (self.heard + 1..=sequence).contains(&message.sequence);
+            let is_unheard = message.sequence > self.heard && message.sequence <= sequence;
             message.events > 0 && is_unheard && !remembered.contains(&message.sequence)
         });
         waited.count() as u64

@@ -1,6 +1,9 @@
 //! The connection to Redis: made, lost, made again.
 
-use std::{mem, time::Duration};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
 use futures_util::stream::FuturesUnordered;
 
@@ -11,7 +14,36 @@ use crate::cluster::{
     terms::Output,
 };
 
+/// How long one and the same failure to connect isn't logged again: Redis may be away for hours, and is looked for each second.
+const FAILURE_LOG_PAUSE: Duration = Duration::from_secs(60);
+
+/// What was logged last of why there is no connection.
+#[derive(Default)]
+pub(super) struct Told(Option<(Instant, String)>);
+
+impl Told {
+    /// Whether this is to be logged (again). Then it counts as logged.
+    fn is_due(&mut self, why: &str, now: Instant) -> bool {
+        let told = self.0.as_ref();
+        if told.is_some_and(|(when, text)| text == why && now < *when + FAILURE_LOG_PAUSE) {
+            return false;
+        }
+        self.0 = Some((now, why.to_owned()));
+        true
+    }
+}
+
 impl<N: Node> Driver<N> {
+    /// Says why there is no connection.
+    pub(super) fn tell_failure(&mut self, why: &str) {
+        match self.told.is_due(why, Instant::now()) {
+            true => tracing::warn!(
+                "this node goes on alone and tries again: {why}. Redis is where [cluster] says; `resound config` shows it"
+            ),
+            false => tracing::debug!("still no Redis: {why}"),
+        }
+    }
+
     /// Nothing is known of what was on its way: goes on alone, and tries to connect again.
     pub(super) fn lost(&mut self, why: &str) {
         tracing::warn!("Redis is away, this node goes on alone: {why}");
@@ -75,5 +107,27 @@ impl<N: Node> Driver<N> {
                 Connection::open(&settings.servers, settings.patience, sender, &scripts).await;
             Done::Connected(connection, pushes)
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_and_the_same_failure_is_a_line_a_minute() {
+        let mut told = Told::default();
+        let begin = Instant::now();
+        let mut check = |seconds: u64, why: &str, expected: bool| {
+            let now = begin + Duration::from_secs(seconds);
+            assert_eq!(told.is_due(why, now), expected, "{seconds} {why}");
+        };
+        check(0, "refused", true);
+        check(1, "refused", false);
+        check(59, "refused", false);
+        check(60, "refused", true);
+        check(61, "refused", false);
+        check(62, "no such name", true);
+        check(63, "refused", true);
     }
 }

@@ -10,7 +10,7 @@ use crate::config::{
 };
 use config::ValueKind;
 
-/// Who sets one of these says where Redis is.
+/// Who sets one of these says where Redis is; `host` counts without the others only.
 pub(super) const PLACE: [&str; 4] = ["url", "host", "sentinels", "nodes"];
 
 /// A Redis connection in Laravel's configuration, key by key.
@@ -104,10 +104,39 @@ pub(in crate::config) fn elsewhere(sources: &Sources<'_>) -> Result<Elsewhere, C
         true => laravels(sources, &mut found),
         false => found.layer = sources.soketi_redis.clone(),
     }
-    if names_place(sources.own) {
-        found.layer.values.retain(|key, _| key == PREFIX);
+    match named_places(sources.own)[..] {
+        [] if is_laravels => found.warnings.extend(nowhere(sources, &found.layer)),
+        [] => {}
+        _ => found.layer.values.retain(|key, _| key == PREFIX),
     }
+    found.warnings.extend(idle_host(sources.own));
     Ok(found)
+}
+
+/// That a cluster is asked for, and nobody says where Redis is. Laravel's default counts then, as it does for the app.
+fn nowhere(sources: &Sources<'_>, layer: &Layer) -> Option<String> {
+    let is_said = ["cluster.url", "cluster.host"]
+        .iter()
+        .any(|key| layer.values.contains_key(*key));
+    let enabled = sources
+        .laravel
+        .iter()
+        .find_map(|layer| layer.values.get(ENABLED));
+    let origin = enabled.filter(|_| !is_said)?.origin()?;
+    Some(format!(
+        "{origin} asks for several servers on one Redis, but {}: it is looked for on this machine, 127.0.0.1",
+        sources.environment.absence("REDIS_HOST")
+    ))
+}
+
+/// That one's own `cluster.host` is of no use.
+fn idle_host(own: &Table) -> Option<String> {
+    let named = named_places(own);
+    let (_, origin) = named.iter().find(|(key, _)| *key == "host")?;
+    let (counting, _) = named.iter().find(|(key, _)| *key != "host")?;
+    Some(format!(
+        "cluster.host is set in {origin}, but has no effect: cluster.{counting} says where Redis is"
+    ))
 }
 
 fn laravels(sources: &Sources<'_>, found: &mut Elsewhere) {
@@ -147,13 +176,15 @@ fn has_place(layer: &Layer) -> bool {
     layer.values.keys().any(|key| key != PREFIX)
 }
 
-/// Whether `[cluster]` itself says where Redis is.
-fn names_place(own: &Table) -> bool {
+/// Where `[cluster]` itself says where Redis is: the keys, and where they are set.
+fn named_places(own: &Table) -> Vec<(&'static str, &str)> {
     let Some(ValueKind::Table(cluster)) = own.get("cluster").map(|value| &value.kind) else {
-        return false;
+        return Vec::new();
     };
-    PLACE.iter().any(|key| {
-        let value = cluster.get(*key);
-        value.is_some_and(|value| value.origin() != Some(DEFAULT_ORIGIN) && !is_empty(value))
-    })
+    let named = PLACE.iter().filter_map(|key| {
+        let value = cluster.get(*key).filter(|value| !is_empty(value))?;
+        let origin = value.origin().filter(|origin| *origin != DEFAULT_ORIGIN)?;
+        Some((*key, origin))
+    });
+    named.collect()
 }

@@ -78,6 +78,35 @@ fn nobody_is_in_a_cluster_unasked() {
 }
 
 #[test]
+fn a_cluster_without_a_redis_and_a_host_without_effect_are_named() {
+    let check = |variables: &str, file: &str, expected: &str| {
+        let settings = of_variables(variables, file).expect(variables);
+        let about = settings.warnings.iter();
+        let about: Vec<_> = about
+            .filter(|text| text.contains("Redis"))
+            .map(String::as_str)
+            .collect();
+        let expected: Vec<&str> = [expected].into_iter().filter(|e| !e.is_empty()).collect();
+        assert_eq!(about, expected, "{variables} {file}");
+    };
+    let app = "REVERB_APP_ID=1 REVERB_APP_KEY=k REVERB_APP_SECRET=s REVERB_SCALING_ENABLED=true";
+    let nowhere = "environment variable REVERB_SCALING_ENABLED asks for several servers on one Redis, but environment variable REDIS_HOST is not set: it is looked for on this machine, 127.0.0.1";
+    check(app, "", nowhere);
+    check(&format!("{app} REDIS_PASSWORD=hush"), "", nowhere);
+    check(&format!("{app} REDIS_HOST=127.0.0.1"), "", "");
+    check(&format!("{app} REDIS_URL=redis://a"), "", "");
+    check(app, "[cluster]\nhost = 'a'", "");
+    check("", "[cluster]\nenabled = true", "");
+    check(
+        "RESOUND_CLUSTER_HOST=b",
+        "[cluster]\nenabled = true\nurl = 'redis://a'",
+        "cluster.host is set in environment variable RESOUND_CLUSTER_HOST, but has no effect: cluster.url says where Redis is",
+    );
+    // a Laravel app may well have both
+    check(&format!("{app} REDIS_HOST=b REDIS_URL=redis://a"), "", "");
+}
+
+#[test]
 fn the_defaults_of_a_cluster() {
     let settings = of_file("").expect("settings");
     assert_eq!(redis_of(&settings), "127.0.0.1:6379 - - 0 resound");

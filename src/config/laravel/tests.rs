@@ -865,7 +865,7 @@ fn each_warning_at_start() {
     );
     check(
         &[
-            ("", "REVERB_SCALING_ENABLED=true"),
+            ("", "REVERB_SCALING_ENABLED=true\nREDIS_HOST=redis"),
             ("REDIS_PASSWORD=null", "REDIS_PASSWORD=hush#hush"),
         ],
         "(REDIS_PASSWORD) ends at a #",

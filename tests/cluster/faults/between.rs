@@ -59,6 +59,7 @@ async fn a_node_that_is_cut_off_is_dead_to_the_others_and_comes_back() {
     let comes = Watcher::on(&b, &[wish(MEMBERS, "comes")]).await;
     let other = Watcher::on(&a, &[wish(MEMBERS, "other")]).await;
     load.more(20).await;
+    // the fault lasts a while longer
     tokio::time::sleep(HEARTBEAT * 2).await;
     proxy.open();
     b.is_connected().await;

@@ -130,6 +130,7 @@ impl Passer {
             let watcher = Watcher::at(addr);
             while stopped.try_recv().is_err() {
                 watcher.subscribe(wish(MEMBERS, &user)).await;
+                // the pace at which he comes and goes
                 tokio::time::sleep(Duration::from_millis(5)).await;
                 watcher.unsubscribe(MEMBERS);
             }

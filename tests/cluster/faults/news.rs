@@ -38,18 +38,6 @@ async fn is_there(redis: &Redis, channel: &str) -> bool {
     redis.ask(&["EXISTS", &key]).await
 }
 
-async fn expect(receiver: &mut Receiver, expected: &[String]) {
-    let mut events = receiver.events(expected.len()).await;
-    events.sort();
-    let mut expected = expected.to_vec();
-    expected.sort();
-    assert_eq!(events, expected);
-}
-
-fn texts(events: &[&str]) -> Vec<String> {
-    events.iter().map(ToString::to_string).collect()
-}
-
 /// What would come twice has come by then.
 async fn expect_nothing(receiver: &mut Receiver) {
     tokio::time::sleep(Duration::from_millis(WAIT_MS * 3 / 2)).await;
@@ -79,7 +67,7 @@ async fn what_a_killed_node_has_not_told_is_told_by_another() {
         "channel_occupied presence-room",
         "member_added presence-room carl",
     ];
-    expect(&mut receiver, &texts(&events)).await;
+    receiver.expect(&events).await;
     drop((room, member, bob));
     until("all have left", async || {
         news(&redis, "room").await == ["."]
@@ -97,7 +85,7 @@ async fn what_a_killed_node_has_not_told_is_told_by_another() {
         "channel_vacated presence-room",
         "member_removed presence-room carl",
     ];
-    expect(&mut receiver, &texts(&events)).await;
+    receiver.expect(&events).await;
     watcher.expect(status("offline")).await;
     expect_nothing(&mut receiver).await;
     drop(watcher);
@@ -130,7 +118,7 @@ async fn what_happened_is_told_once_though_the_answer_is_lost() {
             format!("channel_occupied {channel}"),
             format!("member_added {channel} ann"),
         ];
-        expect(&mut receiver, &events).await;
+        receiver.expect(&events).await;
         clients.push((channel, client));
         node.is_connected().await;
     }
@@ -144,7 +132,7 @@ async fn what_happened_is_told_once_though_the_answer_is_lost() {
             format!("channel_vacated {channel}"),
             format!("member_removed {channel} ann"),
         ];
-        expect(&mut receiver, &events).await;
+        receiver.expect(&events).await;
         node.is_connected().await;
     }
     expect_nothing(&mut receiver).await;

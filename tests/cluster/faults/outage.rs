@@ -95,6 +95,7 @@ async fn redis_hangs_for_a_while() {
     drop(leaves);
     let comes = Watcher::on(b, &[wish(MEMBERS, "comes")]).await;
     let pause = Duration::from_secs(long_pause());
+    // this long is what the fault is about
     tokio::time::sleep(pause.saturating_sub(paused.elapsed())).await;
     nodes.redis.go_on();
     for node in [a, b] {
@@ -115,6 +116,7 @@ async fn redis_hangs_for_a_moment_and_nobody_is_the_wiser() {
     let mut load = Load::start(&[a, b]).await;
     for _ in 0..5 {
         nodes.redis.pause();
+        // the fault itself
         tokio::time::sleep(Duration::from_millis(200)).await;
         nodes.redis.go_on();
         load.more(10).await;

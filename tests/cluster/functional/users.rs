@@ -63,13 +63,13 @@ async fn watchers_hear_once_who_is_online_on_any_node() {
     ann.expect(status("online", &["cat"])).await;
     let near = user(a, "cat").await;
     drop(far);
-    // longer than the grace: cat is there by the other connection
     let mut stranger = Client::connect(a).await;
     crate::until("three are left on both nodes", async || {
         let answer = crate::rest::request::get(a, "/connections", &[]).await;
         answer.body == r#"{"connections":4}"#
     })
     .await;
+    // longer than the grace: nobody is told, since cat is there by the other connection
     tokio::time::sleep(std::time::Duration::from_millis(400)).await;
     stranger.assert_silence(a).await;
     assert!(ann.has_nothing().await);

@@ -23,15 +23,6 @@ async fn nodes(receiver: &Receiver, app: &str) -> Nodes {
     Nodes::with(2, &settings, &app).await
 }
 
-/// Expects these next, in whatever order.
-async fn expect(receiver: &mut Receiver, expected: &[&str]) {
-    let mut events = receiver.events(expected.len()).await;
-    events.sort();
-    let mut expected = expected.to_vec();
-    expected.sort_unstable();
-    assert_eq!(events, expected);
-}
-
 /// Waits longer than anything is held back, and expects that nothing has come.
 async fn expect_nothing(receiver: &mut Receiver) {
     // what the delay holds back is what this is about
@@ -45,7 +36,7 @@ async fn channels_are_occupied_and_vacated_once() {
     let nodes = nodes(&receiver, "").await;
     let (a, b) = nodes.both();
     let first = Client::on(a, "room").await;
-    expect(&mut receiver, &["channel_occupied room"]).await;
+    receiver.expect(&["channel_occupied room"]).await;
     let second = Client::on(b, "room").await;
     let third = Client::on(a, "room").await;
     drop((first, third));
@@ -55,7 +46,7 @@ async fn channels_are_occupied_and_vacated_once() {
     .await;
     expect_nothing(&mut receiver).await;
     drop(second);
-    expect(&mut receiver, &["channel_vacated room"]).await;
+    receiver.expect(&["channel_vacated room"]).await;
     expect_nothing(&mut receiver).await;
 }
 
@@ -65,21 +56,19 @@ async fn members_are_added_and_removed_once() {
     let nodes = nodes(&receiver, "").await;
     let (a, b) = nodes.both();
     let _watcher = Client::member(a, "presence-room", "watcher").await;
-    expect(
-        &mut receiver,
-        &[
+    receiver
+        .expect(&[
             "channel_occupied presence-room",
             "member_added presence-room watcher",
-        ],
-    )
-    .await;
+        ])
+        .await;
     let first = Client::member(a, "presence-room", "ann").await;
-    expect(&mut receiver, &["member_added presence-room ann"]).await;
+    receiver.expect(&["member_added presence-room ann"]).await;
     let second = Client::member(b, "presence-room", "ann").await;
     drop(first);
     expect_nothing(&mut receiver).await;
     drop(second);
-    expect(&mut receiver, &["member_removed presence-room ann"]).await;
+    receiver.expect(&["member_removed presence-room ann"]).await;
     expect_nothing(&mut receiver).await;
 }
 
@@ -97,7 +86,7 @@ async fn who_goes_from_one_node_to_another_left_no_trace() {
         "member_added presence-room ann",
         "channel_occupied room",
     ];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     watcher.expect(added("presence-room", "ann")).await;
     for node in [b, a, b, a] {
         drop(ann);
@@ -115,20 +104,20 @@ async fn counts_client_events_and_cache_misses_are_told_once() {
     let (a, b) = nodes.both();
     let mut ann = Client::on(a, "private-room").await;
     ann.next().await;
-    expect(
-        &mut receiver,
-        &[
+    receiver
+        .expect(&[
             "channel_occupied private-room",
             "subscription_count private-room 1",
-        ],
-    )
-    .await;
+        ])
+        .await;
     let _bob = Client::on(b, "private-room").await;
-    expect(&mut receiver, &["subscription_count private-room 2"]).await;
+    receiver
+        .expect(&["subscription_count private-room 2"])
+        .await;
     ann.next().await;
     ann.send(json!({"event": "client-x", "channel": "private-room", "data": "x"}))
         .await;
-    expect(&mut receiver, &["client_event private-room"]).await;
+    receiver.expect(&["client_event private-room"]).await;
     let _misses = [
         Client::on(a, "cache-room").await,
         Client::on(b, "cache-room").await,
@@ -165,7 +154,7 @@ async fn who_goes_to_another_node_when_his_stops_left_no_trace() {
         "member_added presence-room bob",
         "member_added presence-room watcher",
     ];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     until("everybody is known", async || {
         b.metric("nodes_alive").await == 2 && a.metric("nodes_alive").await == 2
     })
@@ -189,7 +178,7 @@ async fn who_goes_to_another_node_when_his_stops_left_no_trace() {
     assert_eq!(left, expected);
     watcher.expect(added("presence-room", "ann")).await;
     let events = ["channel_vacated gone", "member_removed presence-room bob"];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     expect_nothing(&mut receiver).await;
     until("the one that stopped is forgotten", async || {
         let (_, text) = b.command(&["nodes", "--json"]);
@@ -215,13 +204,11 @@ async fn a_dead_node_vacates_its_channels_once() {
         "member_added presence-room ann",
         "member_added presence-room bob",
     ];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     nodes.nodes[0].kill();
-    expect(
-        &mut receiver,
-        &["channel_vacated room", "member_removed presence-room ann"],
-    )
-    .await;
+    receiver
+        .expect(&["channel_vacated room", "member_removed presence-room ann"])
+        .await;
     expect_nothing(&mut receiver).await;
 }
 
@@ -235,7 +222,7 @@ async fn what_changes_while_redis_is_away_is_told_afterwards() {
     let mut ann = Client::on(a, "private-room").await;
     let _bob = Client::on(b, "private-room").await;
     let events = ["channel_occupied gone", "channel_occupied private-room"];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     nodes.redis.pause();
     for node in [a, b] {
         until("it is degraded", async || node.is_degraded().await).await;
@@ -249,7 +236,7 @@ async fn what_changes_while_redis_is_away_is_told_afterwards() {
     ann.send(json!({"event": "client-x", "channel": "private-room", "data": "x"}))
         .await;
     let events = ["client_event private-room", "cache_miss cache-new"];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     expect_nothing(&mut receiver).await;
     nodes.redis.go_on();
     let events = [
@@ -258,6 +245,6 @@ async fn what_changes_while_redis_is_away_is_told_afterwards() {
         "channel_vacated gone",
         "member_added presence-new carl",
     ];
-    expect(&mut receiver, &events).await;
+    receiver.expect(&events).await;
     expect_nothing(&mut receiver).await;
 }

@@ -25,21 +25,8 @@ pub const FIN: u8 = 0x80;
 
 /// A client's frame, masked; `first_byte` is opcode and flags.
 pub fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
-    const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
-    let mut bytes = vec![first_byte];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
-        length @ 126..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    bytes.extend(MASK);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(b, m)| b ^ m));
+    let mut bytes = Vec::new();
+    resound::frame::write_masked(&mut bytes, first_byte, payload, [0x37, 0xfa, 0x21, 0x3d]);
     bytes
 }
 

@@ -196,6 +196,7 @@ async fn a_message_that_is_trickled_is_cut_off() {
         .await;
 }
 
+/// Between two looks of somebody slow: what he does meanwhile is nothing, which nobody can wait for.
 async fn pause() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }

@@ -251,6 +251,7 @@ async fn a_master_that_dies_or_is_replaced_ends_the_connection() {
     until("the replica is the master", async || {
         // Redis gives up a failover that the two don't agree on in time
         let _ = cluster.nodes[3].ask(&["CLUSTER", "FAILOVER"]);
+        // asked more often, it would begin anew each time
         tokio::time::sleep(Duration::from_millis(500)).await;
         let info = cluster.nodes[3].text(&["INFO", "replication"]);
         info.contains("role:master")

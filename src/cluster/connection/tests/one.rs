@@ -333,6 +333,7 @@ async fn a_connection_that_is_given_up_sends_nothing_more() {
         pipe.cmd("GET").arg("a");
         asking.call(&mut pipe).await
     });
+    // The question is on its way by then, which nothing tells; were it not, it would have to fail as well.
     tokio::time::sleep(Duration::from_millis(100)).await;
     first.connection.cut();
     // long before the time that an answer may take

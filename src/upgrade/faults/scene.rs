@@ -21,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::io::{Fault, FaultyIo, Wire};
 use crate::{
     config,
-    frame::{Frame, FrameReader},
+    frame::{Frame, FrameReader, write_masked},
     hub::{
         self, Hub,
         inbox::{ChannelKey, Command, Inbox, Position, WorkerId, inbox},
@@ -33,7 +33,8 @@ use crate::{
     peer::Client,
     protocol::{channel::ChannelName, codes::CloseReason, signature::Secret, socket_id::SocketId},
     session::Session,
-    socket::{Held, attendance::Attendance, connection::Connection},
+    socket::{Held, connection::Connection},
+    upgrade::attendance::Attendance,
 };
 
 const APP: &str = "[[apps]]\nid = \"app\"\nkey = \"key\"\nsecret = \"secret\"";
@@ -41,11 +42,6 @@ const APP: &str = "[[apps]]\nid = \"app\"\nkey = \"key\"\nsecret = \"secret\"";
 const KEEP_ALIVE: KeepAlive = KeepAlive {
     ping_interval_s: 30,
     pong_timeout_s: 30,
-};
-const LIMITS: Limits = Limits {
-    write_timeout_s: 10,
-    close_timeout_s: 5,
-    message_timeout_s: 60,
 };
 
 /// More than the server has to say.
@@ -178,7 +174,7 @@ impl Scene {
         let settings = config::from_toml(APP).expect("settings");
         let inboxes = vec![inbox.clone()];
         let node = runtime.block_on(async { Arc::new(Node::new(settings, inboxes, 1000)) });
-        let hub = Hub::new(WorkerId(0), LIMITS, Arc::default());
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
         Scene {
             worker: Task::new(hub::run(hub.clone(), commands)),
             stage: Stage {
@@ -485,18 +481,8 @@ fn said() -> Vec<u8> {
 }
 
 /// A client's frame.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    const KEY: [u8; 4] = [7, 77, 177, 77];
-    let mut frame = vec![first];
-    match u16::try_from(payload.len()).expect("not that long") {
-        length @ 0..126 => frame.push(0x80 | length.to_be_bytes()[1]),
-        length => {
-            frame.push(0x80 | 126);
-            frame.extend(length.to_be_bytes());
-        }
-    }
-    frame.extend(KEY);
-    let masked = payload.iter().zip(KEY.iter().cycle());
-    frame.extend(masked.map(|(byte, key)| byte ^ key));
+fn frame(first_byte: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_masked(&mut frame, first_byte, payload, [7, 77, 177, 77]);
     frame
 }

@@ -5,7 +5,11 @@
 //! responses that aren't written yet come along, and both are used. From then on actix neither counts nor stops the
 //! socket.
 
-use std::{cell::RefCell, io, rc::Rc, sync::Arc};
+mod attendance;
+#[cfg(test)]
+mod faults;
+
+use std::{io, rc::Rc, sync::Arc};
 
 use actix_codec::{AsyncRead, AsyncWrite, Encoder, Framed};
 use actix_http::{
@@ -19,7 +23,7 @@ use bytes::{Bytes, BytesMut};
 use percent_encoding::percent_decode_str;
 use tokio::io::AsyncWriteExt;
 
-use super::{Held, attendance::Attendance, connection::Connection};
+use self::attendance::Attendance;
 use crate::{
     apps::App,
     frame::FrameReader,
@@ -34,6 +38,7 @@ use crate::{
     peer::{Client, Peer},
     protocol::{codes::CloseReason, request::decoded_pairs, socket_id::SocketId},
     session::Session,
+    socket::{Held, connection::Connection},
 };
 
 /// The sub-protocol that the Swift SDK asks for (C-4).
@@ -416,19 +421,6 @@ fn open<T: Transport + 'static>(
     actix_rt::spawn(Connection::new(
         link, hub, key, reader, session, early, held,
     ));
-}
-
-/// The hub of the thread that asks, made by `make` at the first call.
-pub fn worker_hub(make: impl FnOnce() -> Option<Rc<Hub>>) -> Option<Rc<Hub>> {
-    thread_local! {
-        static HUB: RefCell<Option<Rc<Hub>>> = const { RefCell::new(None) };
-    }
-    HUB.with_borrow_mut(|hub| {
-        if hub.is_none() {
-            *hub = make();
-        }
-        hub.clone()
-    })
 }
 
 #[cfg(test)]

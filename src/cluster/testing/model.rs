@@ -1,22 +1,29 @@
 //! What the scripts do, in Rust: the simulation runs on it, and real scripts are compared with it.
 
+mod news;
+mod register;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
 
-use super::{
-    rules::Rules,
-    terms::{
-        Answer, Call, Event, Happening, Joined, Left, Lost, Message, Open, Present, Published,
-        Registered, Telling, Wanted, What, member_text,
+use self::news::News;
+use crate::{
+    cluster::{
+        rules::Rules,
+        terms::{
+            Answer, Call, Event, Happening, Joined, Left, Lost, Message, Present, Published,
+            Telling, Wanted, What, member_text,
+        },
     },
+    hub::inbox::ChannelKey,
+    protocol::presence::Member,
 };
-use crate::{hub::inbox::ChannelKey, protocol::presence::Member};
 
 /// What a node registers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Holding<'a> {
     pub subscriptions: u32,
     pub seen: u64,
@@ -24,17 +31,6 @@ pub struct Holding<'a> {
     pub life: u64,
     pub members: &'a [Present],
     pub lost: Option<&'a Lost>,
-}
-
-impl Holding<'_> {
-    pub const NOTHING: Holding<'static> = Holding {
-        subscriptions: 0,
-        seen: 0,
-        heard: (0, 0),
-        life: 0,
-        members: &[],
-        lost: None,
-    };
 }
 
 /// See the module's documentation.
@@ -348,262 +344,5 @@ impl Redis {
             self.history.remove(key);
         }
         Answer::Left(left)
-    }
-
-    pub fn register(
-        &mut self,
-        key: &ChannelKey,
-        node: &str,
-        holding: &Holding<'_>,
-        (number, rules, teller): (u64, Rules, &str),
-        told: &mut Told,
-    ) -> Answer {
-        let Holding {
-            subscriptions,
-            seen,
-            heard,
-            life,
-            members,
-            lost,
-        } = *holding;
-        let (clock, patience) = (self.clock, self.patience + 1);
-        let before = self.channels.get(key).cloned().unwrap_or_default();
-        let had = before.of.get(node).copied().unwrap_or(0);
-        let mut registered = Registered {
-            sequence: (before.sequence > 0).then_some(before.sequence),
-            subscriptions: before.total,
-            missed: 0,
-            news: Vec::new(),
-            members: Vec::new(),
-            kept: None,
-            events: 0,
-            history: Vec::new(),
-            life: 0,
-            doubt: None,
-            doubtful: Vec::new(),
-            told: Telling::No,
-        };
-        let mut happened = Vec::new();
-        if subscriptions == 0 && had == 0 {
-            registered.news = self.news_of(key, node, number, rules).open(teller);
-            return Answer::Registered(registered);
-        }
-        let is_open = before.doubt.is_none_or(|doubt| doubt >= patience);
-        let is_lost = life != 0 && before.life != life && is_open;
-        if is_lost && lost.is_none() {
-            return Answer::Lost;
-        }
-        let state = self.channels.entry(key.clone()).or_insert_with(|| State {
-            sequence: clock,
-            life: clock,
-            ..State::default()
-        });
-        state.sequence = state.sequence.max(seen);
-        if let Some(lost) = lost.filter(|_| is_lost) {
-            state.doubt.get_or_insert(patience);
-            for member in &lost.members {
-                let user = member.user_id.to_string();
-                let text = member_text(member);
-                state.members.entry(user.clone()).or_insert(text);
-                state.doubtful.insert(user);
-            }
-        }
-        let what = match state.doubt.is_some_and(|doubt| doubt >= patience) {
-            true => What::Doubt(DOUBT),
-            false => What::Nothing,
-        };
-        state.next(what, told);
-        let mine: Vec<String> = state
-            .connections
-            .keys()
-            .filter(|(of, _)| of == node)
-            .map(|(_, user)| user.clone())
-            .collect();
-        for user in mine {
-            let is_here = |present: &Present| *present.member.user_id == *user;
-            if members.iter().any(is_here) {
-                continue;
-            }
-            state.connections.remove(&(node.to_owned(), user.clone()));
-            if state.nodes_of(&user) == 0 && !state.doubtful.contains(&user) {
-                state.goes(user, told, &mut happened);
-            }
-        }
-        for present in members {
-            let user = present.member.user_id.to_string();
-            let text = member_text(&present.member);
-            let is_new = state.nodes_of(&user) == 0;
-            let own = (node.to_owned(), user.clone());
-            state.connections.insert(own, present.connections);
-            if is_new {
-                state.members.insert(user.clone(), text);
-                state.next(What::MemberAdded(present.member.clone()), told);
-                if !state.doubtful.contains(&user) {
-                    happened.push(Happening::MemberAdded(user.as_str().into()));
-                }
-            } else if present.is_latest && state.members[&user] != text {
-                state.members.insert(user, text);
-                state.next(What::MemberChanged(present.member.clone()), told);
-            }
-        }
-        let nowhere: Vec<String> = state.doubtful.iter().cloned().collect();
-        let nowhere = nowhere.into_iter().filter(|user| state.nodes_of(user) == 0);
-        let nowhere: Vec<String> = nowhere.collect();
-        if state
-            .doubt
-            .is_some_and(|doubt| doubt > 0 && doubt < patience)
-        {
-            state.doubt = Some(0);
-            state.doubtful.clear();
-            for user in nowhere {
-                state.goes(user, told, &mut happened);
-            }
-        } else {
-            registered.doubtful = nowhere;
-        }
-        state.total = state.total - had + subscriptions;
-        if subscriptions == 0 {
-            state.of.remove(node);
-        } else {
-            state.of.insert(node.to_owned(), subscriptions);
-        }
-        let events = state.events;
-        registered.events = events;
-        if heard.0 > 0 && subscriptions > 0 {
-            let remembered = self.history.get(key).into_iter().flatten();
-            let unheard = remembered.filter(|message| message.sequence > heard.0);
-            registered.history = unheard.cloned().collect();
-            let counted = registered.history.iter().filter(|m| m.events > 0).count() as u64;
-            let before = match events < heard.1 {
-                true if had > 0 => events,
-                true => 0,
-                false => heard.1,
-            };
-            registered.missed = (events - before).saturating_sub(counted);
-        }
-        let state = self.channels.get_mut(key).expect("just made");
-        registered.sequence = Some(state.sequence);
-        registered.subscriptions = state.total;
-        registered.life = state.life;
-        registered.doubt = state.doubt();
-        if subscriptions > 0 {
-            registered.members = state.members.values().cloned().collect();
-        }
-        match (before.total > 0, state.total > 0) {
-            (false, true) => match lost {
-                None => happened.push(Happening::Occupied),
-                Some(_) if rules.is_told && rules.hold.is_some() => {
-                    if let Some(written) = self.news.get_mut(key) {
-                        written.remove(".");
-                    }
-                }
-                Some(_) => {}
-            },
-            (true, false) => happened.push(Happening::Vacated),
-            _ => {}
-        }
-        if state.total == 0 {
-            self.channels.remove(key);
-            self.history.remove(key);
-        }
-        let mut news = self.news_of(key, node, number, rules);
-        for happening in &happened {
-            news.write(happening);
-        }
-        registered.news = news.open(teller);
-        Answer::Registered(registered)
-    }
-}
-
-/// What comes of a call for those who want to know.
-struct News<'a> {
-    written: &'a mut BTreeMap<String, String>,
-    node: String,
-    name: String,
-    rules: Rules,
-}
-
-impl News<'_> {
-    /// `false`: it is the return of who left, which is cancelled.
-    fn write(&mut self, happening: &Happening) -> bool {
-        if !self.rules.is_told {
-            return true;
-        }
-        let word = happening.word();
-        let contrary = match happening {
-            Happening::Occupied => Some(".".to_owned()),
-            Happening::MemberAdded(user) => Some(format!("-{user}")),
-            _ => None,
-        };
-        let is_held = self.rules.hold.is_some();
-        match contrary {
-            Some(contrary) if is_held && self.written.remove(&contrary).is_some() => return false,
-            None if is_held => self.written.insert(word, self.name.clone()),
-            _ => {
-                let field = format!("+{}/{word}", self.name);
-                self.written.insert(field, self.node.clone())
-            }
-        };
-        true
-    }
-
-    fn joined(&mut self, member: Option<&Member>, answer: &mut Answer) {
-        let Answer::Joined(Joined::Yes {
-            subscriptions,
-            is_new_member,
-            is_return,
-            is_members_return,
-            ..
-        }) = answer
-        else {
-            return;
-        };
-        if *subscriptions == 1 {
-            *is_return = !self.write(&Happening::Occupied);
-        }
-        if let (true, Some(member)) = (*is_new_member, member) {
-            *is_members_return = !self.write(&Happening::MemberAdded(member.user_id.clone()));
-        }
-    }
-
-    fn left(&mut self, user: Option<&str>, answer: &Answer) {
-        let Answer::Left(left) = answer else { return };
-        if let (true, Some(user)) = (left.has_member_left, user) {
-            self.write(&Happening::MemberRemoved(user.into()));
-        }
-        if left.sequence.is_some() && left.subscriptions == 0 {
-            self.write(&Happening::Vacated);
-        }
-    }
-
-    /// Those of the node, which this one tells from now on.
-    fn open(self, teller: &str) -> Vec<Open> {
-        if !self.rules.is_told {
-            return Vec::new();
-        }
-        let mine = format!("{}.", self.node);
-        let mut open = Vec::new();
-        for (field, value) in self.written.iter_mut() {
-            let (named, word, is_held) = match field.strip_prefix('+') {
-                Some(told) => match told.split_once('/') {
-                    Some((named, word)) => (named.to_owned(), word, false),
-                    None => continue,
-                },
-                None => (value.clone(), field.as_str(), true),
-            };
-            let Some(number) = named.strip_prefix(&mine) else {
-                continue;
-            };
-            if !is_held {
-                *value = teller.to_owned();
-            }
-            open.push(Open {
-                number: number.parse().expect("a number"),
-                happening: Happening::parse(word).expect("a word"),
-                is_held,
-            });
-        }
-        open.sort_by(|a, b| (a.number, &a.happening).cmp(&(b.number, &b.happening)));
-        open
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::Held;
 use crate::{
     apps::App,
     gate::Place,
@@ -10,6 +9,7 @@ use crate::{
     node::ConnectionPermit,
     observe::{Caller, Socket},
     protocol::socket_id::SocketId,
+    socket::Held,
 };
 
 /// Tells that the connection has come, and in the end why it went.

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
-use super::{
-    driver::Request,
-    handle::{Asker, Cluster, Place, Reply, Waiter},
-    rules::Rulebook,
-    status::Status,
-    terms::Ask,
-};
 use crate::{
+    cluster::{
+        driver::Request,
+        handle::{Asker, Cluster, Place, Reply, Waiter, Welcome},
+        rules::Rulebook,
+        status::Status,
+        terms::Ask,
+    },
     config,
     frame::Frame,
     hub::inbox::{Admission, ChannelKey, Command, Letter, Position},
@@ -91,8 +91,8 @@ fn understood(request: Request<Waiter>) -> Option<Asked> {
     let (what, answer) = match waiter {
         Some(Waiter::Join(joining)) => {
             let frames = match joining.welcome {
-                super::Welcome::Subscribed => Vec::new(),
-                super::Welcome::Frame(frame) => vec![frame],
+                Welcome::Subscribed => Vec::new(),
+                Welcome::Frame(frame) => vec![frame],
             };
             let answer = Answer {
                 asker: joining.asker,
