@@ -106,7 +106,7 @@ async fn visit(server: &Server, channel: &Channel, is_over: &AtomicBool, seed: u
             }
             return;
         }
-        if (seed + round) % 7 == 0 {
+        if (seed + round).is_multiple_of(7) {
             client = Client::connect(server).await;
             continue;
         }
