@@ -1,10 +1,7 @@
 //! `/stream`: the live stream over a WebSocket, one JSON object a message. Who may listen is decided here: whoever has the
 //! token, or, while there is none, programs on this machine; never a web page without it.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -22,9 +19,13 @@ use crate::{
     node::Node,
 };
 
-/// How often a listener is pinged, and how long it may keep silent or take nothing.
+/// How often a listener is pinged, and how many pings it may leave unanswered. Not how long: after a pause of the whole process
+/// nobody has had the time to answer.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
-const SILENCE_MAX: Duration = Duration::from_secs(45);
+const UNANSWERED_MAX: u32 = 3;
+
+/// How long it may take nothing.
+const STUCK_MAX: Duration = Duration::from_secs(45);
 
 /// Why somebody may not listen: status and sentence.
 type Refusal = (StatusCode, String);
@@ -122,30 +123,32 @@ fn check_access(
 /// Passes on what is heard until the peer has gone.
 async fn serve(mut listening: Listening, mut session: Session, mut messages: MessageStream) {
     let mut pings = tokio::time::interval(PING_INTERVAL);
-    let mut heard_of = Instant::now();
+    pings.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut unanswered = 0;
     loop {
         let sent = tokio::select! {
             heard = listening.next() => {
                 let line = line(&heard, listening.with_data());
                 // A peer that takes nothing must not stay for ever.
-                tokio::time::timeout(SILENCE_MAX, session.text(line)).await
+                tokio::time::timeout(STUCK_MAX, session.text(line)).await
             }
             message = messages.recv() => match message {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break,
                 Some(Ok(Message::Ping(bytes))) => {
-                    heard_of = Instant::now();
+                    unanswered = 0;
                     Ok(session.pong(&bytes).await)
                 }
                 Some(Ok(_)) => {
-                    heard_of = Instant::now();
+                    unanswered = 0;
                     continue;
                 }
             },
             _ = pings.tick() => {
-                if heard_of.elapsed() > SILENCE_MAX {
+                if unanswered > UNANSWERED_MAX {
                     break;
                 }
-                tokio::time::timeout(SILENCE_MAX, session.ping(b"")).await
+                unanswered += 1;
+                tokio::time::timeout(STUCK_MAX, session.ping(b"")).await
             }
         };
         if !matches!(sent, Ok(Ok(()))) {

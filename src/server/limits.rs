@@ -78,11 +78,12 @@ pub fn accepted_max(files_max: u64, workers: usize) -> usize {
 }
 
 /// Connections that are no sockets yet, or never will be, of one worker; over it the others get what comes. What waits for a worker
-/// that stands still must not take everybody's files: nobody counts it but the system.
+/// that stands still must not take everybody's files: nobody counts it but the system. A few more than its share, for those who
+/// are turned away because there are too many in all.
 pub fn unserved_max(accepted_max: usize, workers: usize) -> usize {
-    const LEAST: usize = 64;
+    const MORE: usize = 32;
     const MOST: usize = 25_000;
-    (accepted_max / workers.max(1)).clamp(LEAST, MOST)
+    (accepted_max / workers.max(1) + MORE).min(MOST)
 }
 
 #[cfg(test)]
@@ -117,10 +118,10 @@ mod tests {
 
     #[test]
     fn a_worker_that_stands_still_leaves_files_for_the_others() {
-        assert_eq!(unserved_max(accepted_max(20_000, 2), 2), 9_968);
+        assert_eq!(unserved_max(accepted_max(20_000, 2), 2), 10_000);
         assert_eq!(unserved_max(accepted_max(1_048_576, 8), 8), 25_000);
-        assert_eq!(unserved_max(accepted_max(1_048_576, 64), 64), 16_376);
-        assert_eq!(unserved_max(accepted_max(1024, 64), 64), 64);
+        assert_eq!(unserved_max(accepted_max(1_048_576, 64), 64), 16_408);
+        assert_eq!(unserved_max(accepted_max(1024, 64), 64), 40);
     }
 
     #[test]
