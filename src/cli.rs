@@ -22,6 +22,7 @@ pub struct Cli {
 }
 
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Settings")]
 pub struct Options {
     /// IP address to listen on [default: 0.0.0.0, or 127.0.0.1 with the development app]
     #[arg(long, global = true, value_name = "ADDRESS")]
@@ -76,7 +77,7 @@ struct ArtisanOptions {
 pub enum Command {
     /// Run the server (the same as no command)
     // Reverb's and soketi's words, so that a process manager's line changes only its program
-    #[command(name = "start", alias = "reverb:start", hide = true)]
+    #[command(name = "start", alias = "reverb:start")]
     Start,
     /// Print the settings in force, and where each came from
     Config,

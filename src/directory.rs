@@ -412,13 +412,14 @@ fn count_channel(app: &App, name: &ChannelName) -> bool {
     if name.is_internal() {
         return true;
     }
-    let count = &app.usage.channels;
-    let before = count.fetch_add(1, Ordering::Relaxed);
-    if before >= app.limits.channels_max {
-        count.fetch_sub(1, Ordering::Relaxed);
-        return false;
-    }
-    true
+    // Not one too many for a moment either: at that moment another might be refused for it.
+    let counted = app
+        .usage
+        .channels
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
+            (count < app.limits.channels_max).then_some(count + 1)
+        });
+    counted.is_ok()
 }
 
 fn uncount_channel(app: &App, name: &ChannelName) {

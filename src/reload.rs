@@ -11,13 +11,14 @@ use crate::{
 };
 
 /// Settings that are used up at the start: these, and all below those that end with a dot.
-const AT_START: [&str; 21] = [
+const AT_START: [&str; 22] = [
     "server.host",
     "server.port",
     "server.path",
     "server.workers",
     "server.connections_max",
     "server.keep_alive_s",
+    "server.handshake_timeout_s",
     "server.proxy_protocol",
     "server.plain_host",
     "server.plain_port",
@@ -154,6 +155,7 @@ fn keep_what_belongs_to_the_start(before: &Settings, after: &mut Settings) {
     after.server.workers = server.workers;
     after.server.connections_max = server.connections_max;
     after.server.keep_alive = server.keep_alive;
+    after.server.handshake_timeout = server.handshake_timeout;
     after.server.listeners = server.listeners;
     after.tls = before.tls.clone();
     after.socket.write_timeout = before.socket.write_timeout;
@@ -202,6 +204,22 @@ mod tests {
                 "server.port is 9, it was 8080",
             ],
         );
+    }
+
+    /// Both the HTTP library, which was told at the start, and what watches over it go by the same time.
+    #[test]
+    fn the_time_for_a_handshake_is_the_starts() {
+        let settings = |seconds: u32| {
+            let lines = format!("{APP}[server]\nhandshake_timeout_s = {seconds}");
+            from_toml(&lines).expect("settings")
+        };
+        let (before, mut after) = (settings(10), settings(30));
+        let changes = compare(&before, &after);
+        let told = "server.handshake_timeout_s is 30, it was 10";
+        assert_eq!(changes.at_next_start, [told]);
+        keep_what_belongs_to_the_start(&before, &mut after);
+        let timeout = |settings: &Settings| settings.server.handshake_timeout;
+        assert_eq!(timeout(&after), timeout(&before));
     }
 
     #[test]

@@ -57,11 +57,11 @@ use crate::{
     vital::supervise,
 };
 
-/// Open HTTP connections of one worker, sockets not counted, before it accepts no more.
-const HTTP_CONNECTIONS_MAX: usize = 25_000;
-
 /// How often cached events whose time is over are looked for.
 const CACHE_SWEEP: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for workers that end to let go of their sockets.
+const CUT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How long a stop waits for webhooks that are still on their way.
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(5);
@@ -170,7 +170,8 @@ pub fn start_with(
     let silent = entrance.silent.clone();
     #[cfg(unix)]
     let socket_file = listening.socket_file.take();
-    let server = serve(listening, tls, entrance, unclaimed, workers)?;
+    let unserved_max = limits::unserved_max(files_for_clients, workers);
+    let server = serve(listening, tls, entrance, unclaimed, workers, unserved_max)?;
     let handle = server.handle();
     let server = actix_rt::spawn(server);
     let expiry = forget_expired_events(node.clone());
@@ -202,6 +203,7 @@ fn serve(
     entrance: Entrance,
     unclaimed: Unclaimed,
     workers: usize,
+    unserved_max: usize,
 ) -> io::Result<Server> {
     let main = Entrance {
         tls,
@@ -213,7 +215,7 @@ fn serve(
     };
     let mut builder = Server::build()
         .workers(workers)
-        .max_concurrent_connections(HTTP_CONNECTIONS_MAX)
+        .max_concurrent_connections(unserved_max)
         .disable_signals()
         .shutdown_timeout(2);
     let stopping = builder.graceful_shutdown_signal();
@@ -376,6 +378,7 @@ impl Running {
         let left = async {
             // First of all requests: an event that comes to a node that has left its cluster reaches nobody else.
             self.handle.stop(true).await;
+            self.cut().await;
             self.take_leave().await;
         };
         tokio::select! {
@@ -385,6 +388,23 @@ impl Running {
             }
         }
         self.stop().await
+    }
+
+    /// Waits until the workers have let go of the sockets that they cut at their end: what follows from it is still to be told.
+    async fn cut(&self) {
+        if !self.are_sockets_gone_in(CUT_PATIENCE).await {
+            let left = self.node.connections();
+            tracing::warn!("{left} connections are left: nobody will be told of their end");
+        }
+    }
+
+    async fn are_sockets_gone_in(&self, patience: Duration) -> bool {
+        let gone = async {
+            while self.node.connections() > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(patience, gone).await.is_ok()
     }
 
     /// Of the other nodes, and of the webhooks' endpoints: what was held back for the case of a return is told to the others'
@@ -419,12 +439,7 @@ impl Running {
             tokio::time::sleep(stopping.delay).await;
         }
         self.node.drain();
-        let gone = async {
-            while self.node.connections() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        if tokio::time::timeout(stopping.deadline, gone).await.is_err() {
+        if !self.are_sockets_gone_in(stopping.deadline).await {
             tracing::warn!(
                 "cutting {} connections that are still open (server.drain_deadline_s)",
                 self.node.connections()

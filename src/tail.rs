@@ -47,6 +47,9 @@ pub struct TailArguments {
     /// Server to ask, such as https://ws.example.com [default: what the settings say]
     #[arg(long, value_parser = Address::parse)]
     pub url: Option<Address>,
+    /// Page to come from, for apps with a list of origins [default: one that the settings allow]
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Option<String>,
     /// Print JSON, an object on each line
     #[arg(long)]
     pub json: bool,
@@ -82,8 +85,10 @@ pub fn run(
     };
     let member = member(arguments)?;
     check_channels(&arguments.channels, member.as_ref())?;
+    let origin = arguments.origin.clone();
     let tail = Tail {
         app,
+        origin: origin.unwrap_or_else(|| allowed_origin(app, &address)),
         address,
         channels: &arguments.channels,
         member,
@@ -94,6 +99,17 @@ pub fn run(
         },
     };
     client::block_on(tail.until_over(arguments.timeout))?
+}
+
+/// A page that may connect: native clients send none, but servers with a list of origins refuse them.
+fn allowed_origin(app: &App, address: &Address) -> String {
+    let own = format!("{}://{}", address.scheme(), address.authority());
+    match app.allowed_origins.first() {
+        Some(pattern) if !app.allows_origin(Some(&own)) => {
+            format!("https://{}", pattern.replace('*', "any"))
+        }
+        _ => own,
+    }
 }
 
 fn member(arguments: &TailArguments) -> Result<Option<Member>, String> {
@@ -134,6 +150,7 @@ fn check_channels(channels: &[String], member: Option<&Member>) -> Result<(), St
 struct Tail<'a, W> {
     app: &'a App,
     address: Address,
+    origin: String,
     channels: &'a [String],
     member: Option<Member>,
     printer: Printer<'a, W>,
@@ -230,10 +247,8 @@ impl<W: Write> Tail<'_, W> {
         tls: &Arc<ClientConfig>,
         was_connected: &mut bool,
     ) -> Result<Over, OpenError> {
-        // A page of the server's own address: native clients send none, but servers with a list of origins refuse them.
-        let origin = format!("{}://{}", self.address.scheme(), self.address.authority());
-        let mut socket =
-            Socket::open(&self.address, &self.app.key, tls, Some(&origin), PATIENCE).await?;
+        let origin = Some(self.origin.as_str());
+        let mut socket = Socket::open(&self.address, &self.app.key, tls, origin, PATIENCE).await?;
         *was_connected = true;
         note(&format!(
             "connected to {} as {}",
@@ -370,6 +385,22 @@ mod tests {
 
     fn event(text: &str) -> Event {
         serde_json::from_str(text).expect(text)
+    }
+
+    #[test]
+    fn the_page_it_comes_from_is_allowed() {
+        let address = Address::parse("http://127.0.0.1:8080").expect("an address");
+        let check = |origins: &str, expected: &str| {
+            let app = "[[apps]]\nid = '7'\nkey = 'k'\nsecret = 's'\nallowed_origins = ";
+            let settings = crate::config::from_toml(&format!("{app}{origins}")).expect(origins);
+            let origin = allowed_origin(&settings.apps[0], &address);
+            assert_eq!(origin, expected);
+            assert!(settings.apps[0].allows_origin(Some(&origin)), "{origins}");
+        };
+        check("[]", "http://127.0.0.1:8080");
+        check("['127.0.0.1', 'example.com']", "http://127.0.0.1:8080");
+        check("['example.com']", "https://example.com");
+        check("['https://*.example.com:8443']", "https://any.example.com");
     }
 
     #[test]

@@ -116,11 +116,11 @@ fn snippets(app: &App, settings: &Settings, address: SocketAddr, is_tls: bool) -
     let scheme = if is_tls { "https" } else { "http" };
     let host = match address.ip() {
         // A certificate is for a name.
-        ip if is_tls => settings
-            .tls
-            .hostname
-            .clone()
-            .unwrap_or_else(|| ip.to_string()),
+        ip if is_tls => match &settings.tls.hostname {
+            Some(name) => name.clone(),
+            None if ip.is_unspecified() => "THE-NAME-IN-THE-CERTIFICATE".to_owned(),
+            None => ip.to_string(),
+        },
         ip if ip.is_unspecified() => "localhost".to_owned(),
         ip if ip.is_ipv6() => format!("[{ip}]"),
         ip => ip.to_string(),
@@ -174,6 +174,23 @@ mod tests {
         assert!(text.contains("development app"));
         assert!(text.contains("\nREVERB_APP_SECRET=app-secret\n"));
         assert!(text.contains("wsHost: '127.0.0.1', wsPort: 8080"));
+    }
+
+    #[test]
+    fn with_tls_nobody_is_sent_to_an_address_of_no_machine() {
+        let check = |toml: &str, address: &str, expected: &str| {
+            let app = "[[apps]]\nid = 7\nkey = 'k'\nsecret = 's'\n";
+            let settings = crate::config::from_toml(&format!("{app}{toml}")).expect("settings");
+            let text = compose(&settings, address.parse().expect("address"), true);
+            assert!(
+                text.contains(&format!("\nREVERB_HOST={expected}\n")),
+                "{text}"
+            );
+        };
+        let named = "[tls]\nhostname = 'ws.example.com'";
+        check(named, "0.0.0.0:443", "ws.example.com");
+        check("", "0.0.0.0:443", "THE-NAME-IN-THE-CERTIFICATE");
+        check("", "192.0.2.1:443", "192.0.2.1");
     }
 
     #[test]

@@ -29,7 +29,12 @@ pub struct ChannelKeys {
     pub history: String,
     /// there while a cache miss was told not long ago
     pub missed: String,
+    /// of those who watch a user: the state of his channel
+    pub users_state: Option<String>,
 }
+
+/// What follows the braces in the names of those who watch the user whose channel is in the braces.
+const WATCHERS: &str = "watchers";
 
 impl Keys {
     pub fn new(prefix: &str) -> Keys {
@@ -38,9 +43,18 @@ impl Keys {
         Keys { prefix }
     }
 
+    /// Those who watch a user are in the slot of his channel: whoever joins them looks whether he is there.
     pub fn channel(&self, app_id: &str, channel: &ChannelName) -> ChannelKeys {
-        let topic = format!("{}:{{{app_id}:{}}}", self.prefix, channel.as_str());
+        let slot = |name: &ChannelName| format!("{}:{{{app_id}:{}}}", self.prefix, name.as_str());
+        let (topic, users_state) = match channel.watched_user() {
+            None => (slot(channel), None),
+            Some(user_id) => {
+                let user = slot(&ChannelName::server_to_user(user_id));
+                (format!("{user}{WATCHERS}"), Some(format!("{user}:state")))
+            }
+        };
         ChannelKeys {
+            users_state,
             state: format!("{topic}:state"),
             connections: format!("{topic}:connections"),
             members: format!("{topic}:members"),
@@ -53,9 +67,16 @@ impl Keys {
     }
 
     /// The topic's app and channel.
-    pub fn parse_topic<'a>(&self, topic: &'a str) -> Option<(&'a str, &'a str)> {
-        let inner = topic.strip_prefix(&self.prefix)?.strip_prefix(":{")?;
-        inner.strip_suffix('}')?.split_once(':')
+    pub fn parse_topic<'a>(&self, topic: &'a str) -> Option<(&'a str, ChannelName)> {
+        let rest = topic.strip_prefix(&self.prefix)?.strip_prefix(":{")?;
+        let (inner, kind) = rest.rsplit_once('}')?;
+        let (app_id, name) = inner.split_once(':')?;
+        let channel = channel_name(name)?;
+        match kind {
+            "" => Some((app_id, channel)),
+            WATCHERS => Some((app_id, ChannelName::watchers_of(channel.user_id()?))),
+            _ => None,
+        }
     }
 
     /// Sorted set: the app's channels, one entry for each node that has subscribers, for queries by prefix.
@@ -110,9 +131,32 @@ mod tests {
         let names = keys.channel("7", &channel);
         assert_eq!(names.topic, "my-app-:{7:presence-a.b}");
         assert_eq!(names.state, "my-app-:{7:presence-a.b}:state");
-        assert_eq!(keys.parse_topic(&names.topic), Some(("7", "presence-a.b")));
-        for other in ["", "my-app-:{7", "other:{7:a}", "my-app-:{a}"] {
+        assert_eq!(names.users_state, None);
+        assert_eq!(keys.parse_topic(&names.topic), Some(("7", channel)));
+        for other in [
+            "",
+            "my-app-:{7",
+            "other:{7:a}",
+            "my-app-:{a}",
+            "my-app-:{7:a}watchers",
+            "my-app-:{7:a}other",
+            "my-app-:{7:#server-to-user-}watchers",
+        ] {
             assert_eq!(keys.parse_topic(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn those_who_watch_a_user_are_in_the_slot_of_his_channel() {
+        let keys = Keys::new("p");
+        let user = keys.channel("7", &ChannelName::server_to_user("a"));
+        let channel = ChannelName::watchers_of("a");
+        let watchers = keys.channel("7", &channel);
+        assert_eq!(watchers.users_state.as_ref(), Some(&user.state));
+        assert_eq!(watchers.topic, "p:{7:#server-to-user-a}watchers");
+        assert_ne!(watchers.state, user.state);
+        assert_eq!(keys.parse_topic(&watchers.topic), Some(("7", channel)));
+        let name = ChannelName::server_to_user("a");
+        assert_eq!(keys.parse_topic(&user.topic), Some(("7", name)));
     }
 }

@@ -10,7 +10,7 @@ use redis::{FromRedisValue, Pipeline, RedisResult, Script, ScriptInvocation};
 use super::{
     calls::with_news,
     connection::Connection,
-    keys::{ChannelKeys, Keys, channel_name},
+    keys::{ChannelKeys, Keys},
     rules::Rules,
     scripts::{At, Holding, Scripts},
     terms::{Open, Registered, Telling},
@@ -321,10 +321,7 @@ async fn sweep_channels(
     let mut pipe = Pipeline::new();
     let mut channels = Vec::new();
     for topic in topics {
-        let named = keys.parse_topic(topic);
-        let Some((app_id, channel)) =
-            named.and_then(|(app_id, name)| Some((app_id, channel_name(name)?)))
-        else {
+        let Some((app_id, channel)) = keys.parse_topic(topic) else {
             continue;
         };
         let names = keys.channel(app_id, &channel);

@@ -71,7 +71,8 @@ impl Scripts {
             .key(&at.keys.connections)
             .key(&at.keys.members)
             .key(&at.keys.cached)
-            .key(&at.keys.held);
+            .key(&at.keys.held)
+            .key(&at.keys.users_state);
         self.begin(&mut call, at)
             .arg(user_id)
             .arg(text)

@@ -198,7 +198,14 @@ fn untrusted(
     let trust = "PHP and every browser must trust it too: get one from a public authority (for example Let's Encrypt), or install it where they look and check with --ca FILE";
     if leaf.issuer() == leaf.subject() {
         let text = format!("the certificate of {host} is self-signed, so nobody trusts it");
-        return (text, trust.to_owned());
+        // With that, OpenSSL and PHP take it for a server's once it is installed; rustls, and this check, never do.
+        let cure = match leaf.is_ca() {
+            true => format!(
+                "{trust}, for which it must not be one of an authority (openssl req -x509 … -addext basicConstraints=critical,CA:FALSE)"
+            ),
+            false => trust.to_owned(),
+        };
+        return (text, cure);
     }
     if !matches!(error, CertificateError::UnknownIssuer) {
         let text = format!("the certificate of {host} can't be used: {error}");

@@ -136,9 +136,14 @@ impl ChannelName {
         self.0.starts_with(WATCHERS_OF)
     }
 
+    /// The user of [`watchers_of`](ChannelName::watchers_of).
+    pub fn watched_user(&self) -> Option<&str> {
+        self.0.strip_prefix(WATCHERS_OF)
+    }
+
     /// The user whose channel or whose watchers' channel this is.
     pub fn concerned_user(&self) -> Option<&str> {
-        self.user_id().or_else(|| self.0.strip_prefix(WATCHERS_OF))
+        self.user_id().or_else(|| self.watched_user())
     }
 
     /// The ID of `#server-to-user-ID`.

@@ -11,7 +11,7 @@ use super::{
     misdialed::{self, LastWords, Misdialed, Opening},
     proxy_protocol::{self, Header},
     raw::{Early, Raw},
-    wire::Wire,
+    wire::{Silent, Wire},
 };
 use crate::peer::Peer;
 
@@ -24,6 +24,8 @@ const OPENING_BYTES: usize = 1024;
 /// The connection as HTTP may use it, or `None` if it was turned away.
 pub async fn arrive(entrance: &Entrance, raw: Raw) -> Option<Wire> {
     let peer = raw.peer()?;
+    // Until the wire counts it.
+    let _silent = Silent::of(&entrance.silent);
     raw.prepare(entrance.unsent_bytes_max());
     if entrance.room.is_exceeded() {
         turn_away_for_room(entrance, &raw, &peer);

@@ -77,6 +77,14 @@ pub fn accepted_max(files_max: u64, workers: usize) -> usize {
     usize::try_from(by_files.max(1)).unwrap_or(usize::MAX)
 }
 
+/// Connections that are no sockets yet, or never will be, of one worker; over it the others get what comes. What waits for a worker
+/// that stands still must not take everybody's files: nobody counts it but the system.
+pub fn unserved_max(accepted_max: usize, workers: usize) -> usize {
+    const LEAST: usize = 64;
+    const MOST: usize = 25_000;
+    (accepted_max / workers.max(1)).clamp(LEAST, MOST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +113,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_worker_that_stands_still_leaves_files_for_the_others() {
+        assert_eq!(unserved_max(accepted_max(20_000, 2), 2), 9_968);
+        assert_eq!(unserved_max(accepted_max(1_048_576, 8), 8), 25_000);
+        assert_eq!(unserved_max(accepted_max(1_048_576, 64), 64), 16_376);
+        assert_eq!(unserved_max(accepted_max(1024, 64), 64), 64);
     }
 
     #[test]

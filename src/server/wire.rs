@@ -61,10 +61,10 @@ pub struct Visit {
 }
 
 /// Counts a connection that has said nothing yet.
-struct Silent(Arc<AtomicUsize>);
+pub struct Silent(Arc<AtomicUsize>);
 
 impl Silent {
-    fn of(count: &Arc<AtomicUsize>) -> Silent {
+    pub fn of(count: &Arc<AtomicUsize>) -> Silent {
         count.fetch_add(1, Ordering::Relaxed);
         Silent(count.clone())
     }
@@ -384,7 +384,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.poll_written(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

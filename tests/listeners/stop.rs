@@ -1,7 +1,9 @@
 //! The end: its pace, its deadline, and what a second signal and a successor make of it.
 use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -14,9 +16,11 @@ use tokio::{
     net::TcpStream,
 };
 
+use tokio_rustls::TlsConnector;
+
 use crate::{
-    helpers::{PATIENCE, Server, eventually, free_listener},
-    peer::{Socket, answer, ok, rest, send, tcp},
+    helpers::{Files, Made, PATIENCE, Server, eventually, free_listener},
+    peer::{Socket, answer, any_version, ok, rest, send, tcp, tls_over},
     process::{Process, Start},
 };
 
@@ -154,6 +158,103 @@ async fn a_second_signal_ends_it_at_once() {
     }
 }
 
+/// Settings with an app `8`, all of whose webhooks go here.
+fn with_webhooks(endpoint: &TcpListener, settings: &str) -> String {
+    format!(
+        "{settings}\n[webhook]\nallow_private_targets = true\nbatching = false\n[[apps]]\nid = '8'\nkey = 'key8'\nsecret = 's'\nwebhooks = [{{ url = 'http://{}' }}]",
+        endpoint.local_addr().expect("an address")
+    )
+}
+
+/// A socket of app `8` on this channel.
+async fn on_channel(address: SocketAddr, channel: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let handshake = String::from_utf8_lossy(HANDSHAKE).replace("key7", "key8");
+    stream.write_all(handshake.as_bytes()).await.expect("sent");
+    let subscribe = format!(r#"{{"event":"pusher:subscribe","data":{{"channel":"{channel}"}}}}"#);
+    let length = u8::try_from(subscribe.len()).expect("a short text");
+    let head = [0x81, 0x80 | length, 0, 0, 0, 0];
+    let frame = [&head, subscribe.as_bytes()].concat();
+    stream.write_all(&frame).await.expect("sent");
+    let mut bytes = Vec::new();
+    assert!(read_until(&mut stream, &mut bytes, "subscription_succeeded").await);
+    stream
+}
+
+/// Nor does it wait for an endpoint of webhooks that never answers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_further_signal_ends_the_wait_for_webhooks() {
+    let endpoint = free_listener();
+    let settings = with_webhooks(&endpoint, "");
+    let (mut process, address) = Process::listening(Start {
+        settings: &settings,
+        ..Start::default()
+    });
+    let socket = on_channel(address, "room").await;
+    let _asked = tokio::task::block_in_place(|| endpoint.accept()).expect("a webhook");
+    drop(socket);
+
+    process.signal("TERM");
+    process.wait_for("stopping on SIGTERM: closing");
+    while !process.has_ended() {
+        process.signal("TERM");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(process.ended().success());
+    let logged = process.logged();
+    let is_logged = |text: &str| logged.iter().any(|line| line.contains(text));
+    assert!(is_logged("whatever is still on its way"), "{logged:#?}");
+    assert!(
+        !is_logged("webhook events were still waiting"),
+        "{logged:#?}"
+    );
+}
+
+/// Takes every request with 200, and adds what it said to `told`.
+fn take_webhooks(endpoint: TcpListener, told: Arc<Mutex<String>>) {
+    std::thread::spawn(move || {
+        for mut stream in endpoint.incoming().map_while(Result::ok) {
+            let mut bytes = [0; 65_536];
+            let mut request = String::new();
+            while !request.ends_with("}]}") {
+                match stream.read(&mut bytes) {
+                    Ok(length @ 1..) => request += &String::from_utf8_lossy(&bytes[..length]),
+                    _ => break,
+                }
+            }
+            *told.lock().expect("no panic") += &request;
+            let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+}
+
+/// Sockets that are cut leave their channels like any others, and webhooks tell of it.
+#[tokio::test]
+async fn webhooks_tell_of_sockets_that_a_stop_cuts() {
+    const SOCKETS: usize = 100;
+    let endpoint = free_listener();
+    let settings = "[server]\ndrain_rate_per_s = 1\ndrain_deadline_s = 7200";
+    let settings = with_webhooks(&endpoint, settings);
+    let told = Arc::new(Mutex::new(String::new()));
+    take_webhooks(endpoint, told.clone());
+    let count = |name: &str| told.lock().expect("no panic").matches(name).count();
+    let (mut process, address) = Process::listening(Start {
+        settings: &settings,
+        ..Start::default()
+    });
+    let mut sockets = Vec::new();
+    for number in 0..SOCKETS {
+        sockets.push(on_channel(address, &format!("room-{number}")).await);
+    }
+    eventually("all are told", || count("channel_occupied") == SOCKETS).await;
+    process.signal("TERM");
+    process.wait_for("stopping on SIGTERM: closing");
+    process.signal("TERM");
+    assert!(process.ended().success());
+    assert_eq!(count("channel_vacated"), SOCKETS);
+}
+
 #[tokio::test]
 async fn the_unix_socket_is_removed_at_the_end() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -255,6 +356,56 @@ async fn a_restart_with_an_inherited_socket_refuses_nobody() {
         failures.len(),
         failures.first()
     );
+}
+
+/// Who was accepted is heard, also if the TLS handshake takes its time.
+#[tokio::test]
+async fn a_stop_for_a_successor_waits_for_tls_handshakes() {
+    let made = Made::new();
+    let files = Files::with(&made);
+    let settings = files.section("");
+    let connector = any_version(&[&made]);
+    // On a machine that is very busy a client may be slower than the server waits.
+    for _ in 0..5 {
+        let listener = free_listener();
+        let address = listener.local_addr().expect("an address");
+        let process = Start {
+            settings: &settings,
+            listener: Some(&listener),
+            ..Start::default()
+        }
+        .run();
+        process.wait_for("listening on");
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        // accepted, as this one is
+        ok_over_tls(
+            TcpStream::connect(address).await.expect("one more"),
+            &connector,
+        )
+        .await
+        .expect("an answer");
+        process.signal("TERM");
+        process.wait_for("stopping on SIGTERM");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if ok_over_tls(stream, &connector).await.is_ok() {
+            return;
+        }
+    }
+    panic!("nobody was heard");
+}
+
+async fn ok_over_tls(stream: TcpStream, connector: &TlsConnector) -> std::io::Result<()> {
+    let mut stream = tls_over(stream, connector).await?;
+    let request = b"GET /live HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    stream.flush().await?;
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
+    let _ = read.expect("in time");
+    match bytes.starts_with(b"HTTP/1.1 200 ") {
+        true => Ok(()),
+        false => Err(std::io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// Without a successor newcomers are told to go away at once.

@@ -4,6 +4,7 @@ mod cache;
 mod client_events;
 mod closing;
 mod connect;
+mod crowding;
 mod delivery;
 mod keepalive;
 mod messages;

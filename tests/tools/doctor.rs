@@ -1,7 +1,7 @@
 //! `resound doctor` against setups that are each wrong in one way: it must name that way first. And against good ones.
 use std::{fs, net::SocketAddr, path::PathBuf};
 
-use rcgen::date_time_ymd;
+use rcgen::{BasicConstraints, IsCa, KeyPair, date_time_ymd};
 use resound::{
     client::Address,
     config::{self, Browser, LaravelApp},
@@ -407,6 +407,16 @@ async fn bad_certificates() {
     let self_signed = tls_front(server.addr, chain, &made.signing_key).await;
     Setup::tls_at(self_signed)
         .finds("tls", "self-signed", "--ca FILE")
+        .await;
+
+    // as `openssl req -x509` makes it
+    let mut authority = params("localhost");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("made");
+    let chain = vec![authority.self_signed(&key).expect("made").der().clone()];
+    let self_signed = tls_front(server.addr, chain, &key).await;
+    Setup::tls_at(self_signed)
+        .finds("tls", "self-signed", "CA:FALSE")
         .await;
 }
 

@@ -1,7 +1,7 @@
 -- One subscription more, of one node. On presence channels it is a member's: whoever has no other connection in the whole
 -- cluster is new, and everybody is told in the same step.
 --
--- KEYS  state, connections of members, members, cached, held
+-- KEYS  state, connections of members, members, cached, held, and of those who watch a user the state of his channel
 -- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
 --       what to name (0 nothing, 1 the cached event, 2 all members too), name of the news or '' if nobody wants to know,
 --       milliseconds for which news are remembered, whether news of who left are held (1 or 0)
@@ -30,6 +30,11 @@ redis.call('HINCRBY', state, 'of|' .. node, 1)
 local function tell(kind, body)
     local sequence = redis.call('HINCRBY', state, 'sequence', 1)
     redis.call(publish, topic, '1' .. kind .. string.format('%.0f', sequence) .. ' ' .. node .. '\n' .. body)
+end
+
+-- The watched user's node tells that he came after it has let him in. Whoever joins in between would be told that he isn't there.
+if KEYS[6] and redis.call('EXISTS', KEYS[6]) == 1 and redis.call('SETNX', cached, '1') == 1 and total > 1 then
+    tell('^', '1')
 end
 
 local is_new = 0

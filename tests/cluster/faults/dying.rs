@@ -54,6 +54,25 @@ async fn the_members_of_a_killed_node_leave_once() {
     no_leftovers(&nodes.redis).await;
 }
 
+/// Nobody but the server itself ever names their channels.
+#[tokio::test]
+async fn nothing_is_left_of_those_who_watched_a_user_on_nodes_that_are_gone() {
+    let mut nodes = Nodes::with(3, "", "watchlist = true\nwatchlist_grace_ms = 200").await;
+    let mut watching = Vec::new();
+    for node in &nodes.nodes {
+        let mut ann = Client::connect(node).await;
+        signin(&mut ann, r#"{"id":"ann","watchlist":["bob"]}"#).await;
+        ann.expect(json!({"event": "pusher_internal:watchlist_events",
+            "data": {"events": [{"name": "offline", "user_ids": ["bob"]}]}}))
+            .await;
+        watching.push(ann);
+    }
+    nodes.nodes[2].kill();
+    nodes.nodes[1].stop().await;
+    drop(watching);
+    no_leftovers(&nodes.redis).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_hangs_brings_nobody_back_who_left_meanwhile() {
     let nodes = Nodes::with(3, "", "").await;

@@ -7,9 +7,10 @@ use crate::{
     cluster::{
         nodes,
         rules::Rules,
-        terms::{Answer, Call, Joined, Lost, Present, Telling, Wanted},
+        terms::{Answer, Call, Joined, Lost, Present, Telling, Wanted, What},
     },
-    protocol::presence::Member,
+    hub::inbox::ChannelKey,
+    protocol::{channel::ChannelName, presence::Member},
 };
 
 /// A subscription that counts are told of.
@@ -145,4 +146,53 @@ async fn a_clock_that_leaps_is_nobodys_death() {
         let beat = nodes::beat(&mut real.connection, &keys, heartbeat, living(name, false));
         assert_eq!(beat.await.expect("a beat").dead, expected, "{name}");
     }
+}
+
+/// Whoever begins to watch a user whose node hasn't said yet that he came is told that he is there; so are those who watch him already.
+#[tokio::test]
+async fn u22_a_user_is_there_for_those_who_begin_to_watch_him_before_his_node_says_so() {
+    let server = RedisServer::start();
+    let mut real = Real::connect(&server).await;
+    let of = |name| ChannelKey { app: 0, name };
+    let user = of(ChannelName::server_to_user("bob"));
+    let watchers = of(ChannelName::watchers_of("bob"));
+    let join = |number: u64| Call::Join {
+        member: None,
+        members_max: 0,
+        rules: Rules::default(),
+        wanted: Wanted::All,
+        number,
+    };
+    let is_online = |answer: Answer| match answer {
+        Answer::Joined(Joined::Yes { kept, .. }) => kept.is_some(),
+        other => panic!("{other:?}"),
+    };
+    let topic = real.names(&watchers).topic;
+    real.connection.subscribe(&topic).await.expect("subscribed");
+    let answer = real.call(&watchers, "a", &join(1)).await;
+    assert!(!is_online(answer), "nobody has come");
+    real.call(&user, "b", &join(2)).await;
+    let answer = real.call(&watchers, "c", &join(3)).await;
+    assert!(is_online(answer), "he is there");
+    let (_, what, _) = real.told().await;
+    assert_eq!(what, What::Online(true));
+    // his node says so, which is no news any more
+    match real.call(&watchers, "b", &Call::Online(true)).await {
+        Answer::Published(published) => assert_eq!(published.sequence, None),
+        other => panic!("{other:?}"),
+    }
+    // who has left stays until that is told
+    let leave = Call::Leave {
+        user_id: None,
+        rules: Rules::default(),
+        number: 4,
+    };
+    real.call(&user, "b", &leave).await;
+    let answer = real.call(&watchers, "d", &join(5)).await;
+    assert!(is_online(answer), "his leaving isn't told");
+    real.call(&watchers, "b", &Call::Online(false)).await;
+    let (_, what, _) = real.told().await;
+    assert_eq!(what, What::Online(false));
+    let answer = real.call(&watchers, "e", &join(6)).await;
+    assert!(!is_online(answer), "he has gone");
 }
