@@ -164,6 +164,11 @@ impl Stage {
         self.threads.iter().map(|one| one.ready.load(Relaxed)).sum()
     }
 
+    /// How many more they are than `before`; none if servers have cut more meanwhile.
+    pub fn ready_since(&self, before: usize) -> usize {
+        self.ready().saturating_sub(before)
+    }
+
     pub fn failed(&self) -> usize {
         self.threads
             .iter()
@@ -328,6 +333,22 @@ mod tests {
         assert_eq!(stage.channels[1].streams, [1]);
         assert_eq!(stage.channel_of(2).map(|one| one.name.as_str()), Some("c0"));
         assert!(stage.channel_of(3).is_none());
+    }
+
+    #[test]
+    fn sockets_that_are_cut_while_others_come_are_no_fewer_than_none() {
+        let stage = stage(1, &[0]);
+        let check = |ready: usize, before: usize, expected: usize| {
+            stage.threads[1].ready.store(ready, Relaxed);
+            assert_eq!(
+                stage.ready_since(before),
+                expected,
+                "{ready} after {before}"
+            );
+        };
+        check(5, 3, 2);
+        check(3, 3, 0);
+        check(1, 3, 0);
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub enum Due {
     Cut,
 }
 
-#[cfg(any(test, fuzzing))]
+#[cfg(test)]
 impl Limits {
     /// What most tests have.
     pub(crate) const USUAL: Limits = Limits {

@@ -50,7 +50,7 @@ fn open(field: &Field<'_>, plans: Vec<Plan>, report: &mut Report) -> Result<Meas
     let wall = stage
         .instant(stage.ready_ns())
         .saturating_duration_since(began);
-    let opened = stage.ready().saturating_sub(before) as u64;
+    let opened = stage.ready_since(before) as u64;
     let mut measured = Measured {
         wall,
         server: Usage::between(server, Usage::of(&task.pids)),

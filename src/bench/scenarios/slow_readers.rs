@@ -56,7 +56,7 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
     field.open(stalled(task, flood_channel), report)?;
     let server = field.stage.servers[0].at;
     let watch = Watch::new(&task.pids, server, field.swarm.stalled_ports());
-    let stalled = field.stage.ready() - ready;
+    let stalled = field.stage.ready_since(ready);
     report.number("stalled", "readers that stall", stalled as u64);
     load.end = load.begin + Duration::from_secs(task.seconds);
     let (during, cuts) = measure_with(&field, load, flood_stream, &watch)?;
