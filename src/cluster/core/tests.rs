@@ -57,15 +57,11 @@ fn take(core: &mut Core, input: Input) -> Vec<Output> {
     out
 }
 
-/// A core with a subscriber on a channel, as Redis knows; it had `events` events until then, the last one at sequence 100.
-fn subscribed(channel: &ChannelKey, events: u64) -> Core {
-    let mut core = Core::new(ORIGIN.into(), 1 << 20);
-    take(&mut core, Input::Up { was_emptied: false });
-    take(&mut core, Input::Ask(channel.clone(), join(None)));
-    take(&mut core, Input::Subscribed(channel.clone()));
-    let joined = Answer::Joined(Joined::Yes {
-        sequence: 100,
-        subscriptions: 2,
+/// Redis has let one in.
+fn joined(sequence: u64, subscriptions: u32, events: u64, life: u64) -> Answer {
+    Answer::Joined(Joined::Yes {
+        sequence,
+        subscriptions,
         is_new_member: false,
         told: Telling::No,
         is_return: false,
@@ -73,10 +69,19 @@ fn subscribed(channel: &ChannelKey, events: u64) -> Core {
         kept: None,
         members: Vec::new(),
         events,
-        life: 1,
+        life,
         doubt: None,
-    });
-    take(&mut core, Input::Answers(channel.clone(), vec![joined]));
+    })
+}
+
+/// A core with a subscriber on a channel, as Redis knows; it had `events` events until then, the last one at sequence 100.
+fn subscribed(channel: &ChannelKey, events: u64) -> Core {
+    let mut core = Core::new(ORIGIN.into(), 1 << 20);
+    take(&mut core, Input::Up { was_emptied: false });
+    take(&mut core, Input::Ask(channel.clone(), join(None)));
+    take(&mut core, Input::Subscribed(channel.clone()));
+    let answers = vec![joined(100, 2, events, 1)];
+    take(&mut core, Input::Answers(channel.clone(), answers));
     assert!(core.view(channel).is_some());
     core
 }
@@ -225,21 +230,7 @@ fn what_waits_for_a_registration_has_a_limit() {
 /// Redis has let in one more, after a message that this node couldn't read: nothing else may ever be told on the channel.
 #[test]
 fn who_joins_after_a_message_that_nobody_here_can_read_is_let_in() {
-    let joined = |sequence| {
-        Answer::Joined(Joined::Yes {
-            sequence,
-            subscriptions: 3,
-            is_new_member: false,
-            told: Telling::No,
-            is_return: false,
-            is_members_return: false,
-            kept: None,
-            members: Vec::new(),
-            events: 0,
-            life: 1,
-            doubt: None,
-        })
-    };
+    let joined = |sequence| joined(sequence, 3, 0, 1);
     let is_let_in = |out: &[Output]| out.iter().any(|o| matches!(o, Output::Joined { .. }));
     let skipped =
         |core: &mut Core, channel: &ChannelKey| take(core, Input::Skipped(channel.clone()));
@@ -285,20 +276,8 @@ fn who_is_arriving_is_let_in_by_the_registration() {
     let channel = key("room");
     let mut core = subscribed(&channel, 0);
     take(&mut core, Input::Ask(channel.clone(), join(None)));
-    let joined = Answer::Joined(Joined::Yes {
-        sequence: 150,
-        subscriptions: 1,
-        is_new_member: false,
-        told: Telling::No,
-        is_return: false,
-        is_members_return: false,
-        kept: None,
-        members: Vec::new(),
-        events: 0,
-        life: 2,
-        doubt: None,
-    });
-    let out = take(&mut core, Input::Answers(channel, vec![joined]));
+    let answers = vec![joined(150, 1, 0, 2)];
+    let out = take(&mut core, Input::Answers(channel, answers));
     let registration = calls(&out);
     let [Call::Register { seen, .. }] = &registration[..] else {
         panic!("{out:?}");
