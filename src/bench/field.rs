@@ -228,8 +228,10 @@ impl<'a> Field<'a> {
             ..load
         };
         let end = load.end;
+        // Before the first event: its deliveries are timed, all of them or none.
+        let busy_before = self.forget_times();
         let publisher = self.start(load)?;
-        let mut measured = self.measure(end);
+        let mut measured = self.measure(end, busy_before);
         measured.published = join(publisher)?;
         self.finish(&mut measured);
         Ok(measured)
@@ -239,8 +241,9 @@ impl<'a> Field<'a> {
     pub fn let_work(&self, work: impl Fn(Instant, Instant) -> Work) -> Measured {
         let begin = Instant::now();
         let end = begin + Duration::from_secs(self.task.seconds);
+        let busy_before = self.forget_times();
         self.swarm.work(work(begin, end));
-        let mut measured = self.measure(end);
+        let mut measured = self.measure(end, busy_before);
         self.finish(&mut measured);
         measured
     }
@@ -262,10 +265,9 @@ impl<'a> Field<'a> {
         self.stage.all_sent().iter().sum()
     }
 
-    /// What happens until `end`.
-    pub fn measure(&self, end: Instant) -> Measured {
+    /// What happens until `end`. `busy_before`: what [`forget_times`](Field::forget_times) said before anything was sent.
+    pub fn measure(&self, end: Instant, busy_before: Duration) -> Measured {
         let stage = &self.stage;
-        let busy_before = self.forget_times();
         let began = Instant::now();
         let (server, own) = (Usage::of(&self.task.pids), Usage::own());
         let (arrived, sent) = (stage.arrived(), self.total_sent());

@@ -173,8 +173,13 @@ pub struct Driver<N: Node> {
     told: link::Told,
     /// when the connection came to stand
     connected: Instant,
-    /// when the last sign of life was taken
+    /// when the last sign of life was given that was taken
     last_beat: Option<Instant>,
+    /// when the last one was given
+    beaten: Instant,
+    /// calls that wait until it is known that the others don't take this node for dead, and since when
+    suspended: Vec<(ChannelKey, Vec<Call>)>,
+    suspended_since: Instant,
     /// Before that nobody is taken for dead: after a time without Redis the others need some to come back, too.
     sweeps_from: Instant,
     /// messages that did not find room, as far as something was done about it
@@ -244,6 +249,9 @@ impl<N: Node> Driver<N> {
             told: link::Told::default(),
             connected: Instant::now(),
             last_beat: None,
+            beaten: Instant::now(),
+            suspended: Vec::new(),
+            suspended_since: Instant::now(),
             sweeps_from: Instant::now(),
             left_out: 0,
             settings,

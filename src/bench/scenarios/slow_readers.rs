@@ -114,10 +114,12 @@ fn measure_with(
         ..load.clone()
     };
     let end = load.end;
+    let busy_before = field.forget_times();
     let publishers = [field.start(load)?, field.start(flood)?];
     let (mut measured, cuts) = std::thread::scope(|scope| {
         let watcher = scope.spawn(|| look_at(watch, begin, end, || field.console.is_stopped()));
-        (field.measure(end), watcher.join().unwrap_or_default())
+        let measured = field.measure(end, busy_before);
+        (measured, watcher.join().unwrap_or_default())
     });
     for publishing in publishers {
         measured.published.add(&join(publishing)?);

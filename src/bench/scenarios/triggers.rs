@@ -17,9 +17,10 @@ pub fn run(given: Given<'_>, report: &mut Report) -> Result<(), BenchError> {
         Duration::from_secs(1).min(Duration::from_secs(task.seconds) / 5),
     )?;
     let begun = field.stage.answered.load(Relaxed);
+    let busy_before = field.forget_times();
     let publishing = start(&field, Duration::from_secs(task.seconds))?;
     let end = std::time::Instant::now() + Duration::from_secs(task.seconds);
-    let mut measured = field.measure(end);
+    let mut measured = field.measure(end, busy_before);
     let taken = field.stage.answered.load(Relaxed) - begun;
     measured.published = join_all(publishing)?;
     measured.thread_cpu = measured.published.thread_cpu;

@@ -92,6 +92,7 @@ impl<N: Node> Driver<N> {
         self.forgetting = 0;
         self.registering = 0;
         self.registrations.clear();
+        self.suspended.clear();
         self.is_beating = false;
         self.is_noting = false;
         self.noted.clear();

@@ -13,6 +13,7 @@ impl<N: Node> Driver<N> {
         if mem::replace(&mut self.is_beating, true) {
             return;
         }
+        self.beaten = Instant::now();
         let (keys, name) = (self.keys.clone(), self.name.clone());
         let (heartbeat, is_first) = (self.settings.heartbeat, !self.has_beaten);
         let (load, life) = (self.node.load(), self.life.clone());
@@ -33,7 +34,7 @@ impl<N: Node> Driver<N> {
     pub(super) fn take_beat(&mut self, beat: nodes::Beat) {
         self.is_beating = false;
         self.has_beaten = true;
-        self.last_beat = Some(Instant::now());
+        self.last_beat = Some(self.beaten);
         let before = mem::replace(&mut self.life, beat.life.into());
         if beat.was_forgotten {
             return self.rename();
@@ -50,6 +51,7 @@ impl<N: Node> Driver<N> {
         if !self.is_up {
             self.go_up();
         }
+        self.go_on_with_calls();
         self.sweep_former_names();
         let dead = beat.dead.into_iter().map(Arc::from);
         let dead: Vec<Arc<str>> = dead
@@ -61,6 +63,22 @@ impl<N: Node> Driver<N> {
                 dead.join(", ")
             );
             self.sweep(dead, Vec::new());
+        }
+    }
+
+    /// Whether it is high time for a sign of life: this node hung, or its machine did, and others may have taken away what it has.
+    pub(super) fn may_be_taken_for_dead(&self) -> bool {
+        let soon = self.settings.heartbeat * (nodes::BEATS - 1);
+        self.last_beat.is_some_and(|last| last.elapsed() >= soon)
+    }
+
+    /// The others know this node: what waited for that is asked. A sign of life that was given before that says nothing of it.
+    fn go_on_with_calls(&mut self) {
+        if !self.suspended.is_empty() && self.beaten < self.suspended_since {
+            return self.beat();
+        }
+        for (channel, calls) in mem::take(&mut self.suspended) {
+            self.put(channel, calls);
         }
     }
 

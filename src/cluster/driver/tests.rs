@@ -178,6 +178,36 @@ fn what_was_about_to_be_asked_of_a_redis_that_was_emptied_is_not_asked() {
     assert!(!driver.outputs.iter().any(is_call), "{:?}", driver.outputs);
 }
 
+/// A node that hung is told by its next sign of life what became of it.
+#[test]
+fn who_may_be_taken_for_dead_asks_for_nothing_before_it_knows() {
+    let mut driver = subscribed(2);
+    let beat = |was_forgotten: bool| nodes::Beat {
+        was_forgotten,
+        life: String::new(),
+        alive: 1,
+        dead: Vec::new(),
+    };
+    let hang = |driver: &mut Driver<Nobody>, number: usize| {
+        driver.last_beat = Instant::now().checked_sub(driver.settings.heartbeat * 2);
+        hear_of_a_gap(driver, number);
+        driver.obey();
+        assert_eq!(driver.suspended.len(), 1);
+    };
+    hang(&mut driver, 0);
+    // one that was given before it hung, and one since
+    driver.take_beat(beat(false));
+    assert_eq!((driver.suspended.len(), driver.registering), (1, 0));
+    driver.beaten = Instant::now();
+    driver.take_beat(beat(false));
+    assert_eq!((driver.suspended.len(), driver.registering), (0, 1));
+    hang(&mut driver, 1);
+    driver.take_beat(beat(true));
+    driver.obey();
+    assert_eq!((driver.suspended.len(), driver.registering), (0, 0));
+    assert!(!driver.is_up);
+}
+
 #[tokio::test]
 async fn messages_that_were_left_out_are_made_up_for_when_the_workers_can_take_them() {
     let server = RedisServer::start();

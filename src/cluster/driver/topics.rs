@@ -46,8 +46,24 @@ impl<N: Node> Driver<N> {
         }
     }
 
-    /// Registrations wait for their turn.
+    /// Nothing is asked by a name that may be that of a dead node: it would be taken away again, and whoever came by it would leave once more.
     pub(super) fn call(&mut self, channel: ChannelKey, calls: Vec<Call>) {
+        if self.may_be_taken_for_dead() {
+            return self.suspend(channel, calls);
+        }
+        self.put(channel, calls);
+    }
+
+    fn suspend(&mut self, channel: ChannelKey, calls: Vec<Call>) {
+        if self.suspended.is_empty() {
+            self.suspended_since = Instant::now();
+        }
+        self.suspended.push((channel, calls));
+        self.beat();
+    }
+
+    /// Registrations wait for their turn.
+    pub(super) fn put(&mut self, channel: ChannelKey, calls: Vec<Call>) {
         if is_registration(&calls) {
             if self.registering >= REGISTRATIONS_MAX {
                 return self.registrations.push_back((channel, calls));
