@@ -21,6 +21,7 @@ use std::{
 use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use slab::Slab;
+use tokio::sync::oneshot;
 
 use self::{
     inbox::{Admission, ChannelKey, Command, Commands, Letter, Position, WorkerId},
@@ -42,6 +43,12 @@ const APPENDS_PER_TURN: usize = 16 * 1024;
 
 /// Sockets flushed before the worker's other tasks get their turn: at 3 µs a write about 0.8 ms.
 const FLUSHES_PER_SLICE: usize = 256;
+
+/// Sockets to each turn that catching up takes. The runtime hears of 1,024 sockets at once; a worker has others, too.
+const SOCKETS_PER_CATCH_UP_TURN: usize = 256;
+
+/// Turns that catching up takes besides, for peers of which more has come than is read at once.
+const CATCH_UP_TURNS: usize = 8;
 
 /// Steps in which a drain closes its sockets.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
@@ -458,6 +465,11 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             hub.admit(*admission);
             1
         }
+        Command::CatchUp { done } => {
+            let turns = CATCH_UP_TURNS + hub.sockets.borrow().len() / SOCKETS_PER_CATCH_UP_TURN;
+            actix_rt::spawn(catch_up(turns, done));
+            0
+        }
         Command::CloseApp { app, reason } => hub.close_app(app, reason),
         Command::Drain { over } => {
             let hub = hub.clone();
@@ -468,6 +480,15 @@ fn obey(hub: &Rc<Hub>, command: Command) -> usize {
             0
         }
     }
+}
+
+/// In each turn the runtime hears of sockets that something has come for, and wakes their connections, before it goes on here.
+async fn catch_up(turns: usize, done: oneshot::Sender<()>) {
+    for _ in 0..turns {
+        tokio::task::yield_now().await;
+    }
+    // whoever asked may have given up
+    let _ = done.send(());
 }
 
 /// The hub of the thread that asks, made by `make` at the first call.
@@ -520,6 +541,41 @@ mod tests {
             assert!(inbox.is_full(), "the hub took everything at once");
             while inbox.is_full() {
                 tokio::task::yield_now().await;
+            }
+        };
+        local.run_until(served).await;
+    }
+
+    /// More sockets than the runtime hears of at once have ended while the worker stood still.
+    #[tokio::test]
+    async fn who_has_gone_is_known_to_have_gone_when_the_worker_has_caught_up() {
+        const SOCKETS: u32 = 2_500;
+        rlimit::increase_nofile_limit(u64::MAX).expect("a limit");
+        let hub = Hub::new(WorkerId(0), Limits::USUAL, Arc::default());
+        let local = tokio::task::LocalSet::new();
+        let served = async {
+            let mut peers = Vec::new();
+            for number in 1..=SOCKETS {
+                let (mut ours, theirs) = tokio::net::UnixStream::pair().expect("a pair");
+                peers.push(theirs.into_std().expect("a socket"));
+                let (hub, key) = (hub.clone(), hub.add(link(number).0));
+                tokio::task::spawn_local(async move {
+                    let read = tokio::io::AsyncReadExt::read(&mut ours, &mut [0]).await;
+                    assert_eq!(read.expect("an end"), 0);
+                    hub.remove(key);
+                });
+            }
+            let (inbox, commands) = inbox::inbox(10);
+            tokio::task::spawn_local(tokio::task::unconstrained(run(hub.clone(), commands)));
+            for asked in 0..2 {
+                let (done, is_done) = oneshot::channel();
+                inbox.push(Command::CatchUp { done });
+                if asked == 1 {
+                    peers.clear();
+                }
+                is_done.await.expect("an answer");
+                let left = [SOCKETS as usize, 0];
+                assert_eq!(hub.sockets(), left[asked]);
             }
         };
         local.run_until(served).await;
@@ -588,11 +644,16 @@ mod tests {
         local.run_until(drained).await;
     }
 
+    type Ends = (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream);
+
     /// A link in the hub, and the other end of its socket, which takes one byte: asked after 30 s, waited for 20 s.
-    fn asked_each_30_s(
-        hub: &Hub,
-        number: u32,
-    ) -> (Rc<Link<tokio::io::DuplexStream>>, tokio::io::DuplexStream) {
+    fn asked_each_30_s(hub: &Hub, number: u32) -> Ends {
+        let ends = link(number);
+        hub.add(ends.0.clone());
+        ends
+    }
+
+    fn link(number: u32) -> Ends {
         let keep_alive = KeepAlive {
             ping_interval_s: 30,
             pong_timeout_s: 20,
@@ -601,7 +662,6 @@ mod tests {
         let socket_id = SocketId::new(1, number);
         let link = Link::new(ours, socket_id, None, keep_alive, 65_536, 0, Arc::default());
         link.set_task(Waker::noop());
-        hub.add(link.clone());
         (link, theirs)
     }
 

@@ -106,6 +106,8 @@ enum Done {
         Instant,
     ),
     Beat(RedisResult<nodes::Beat>),
+    /// everything has been asked that follows from what clients had done
+    CaughtUp,
     Noted(RedisResult<()>),
     Elsewhere(RedisResult<HashMap<String, usize>>),
     /// what is to be told of each of these nodes
@@ -190,6 +192,9 @@ pub struct Driver<N: Node> {
     /// Redis is there, and knows this node by its name
     is_up: bool,
     is_beating: bool,
+    /// what clients did before is being found out, or has been
+    is_catching_up: bool,
+    has_caught_up: bool,
     /// the present name has given a sign of life
     has_beaten: bool,
     /// nodes that gave signs of life at the last one of this one, which is among them
@@ -271,6 +276,8 @@ impl<N: Node> Driver<N> {
             outputs: Vec::new(),
             is_up: false,
             is_beating: false,
+            is_catching_up: false,
+            has_caught_up: false,
             has_beaten: false,
             alive: 1,
             sweeping: HashMap::new(),
@@ -330,6 +337,7 @@ impl<N: Node> Driver<N> {
                 _ = heartbeat.tick() => self.beat(),
                 _ = tick.tick() => self.do_what_is_due(),
             }
+            self.go_up_if_caught_up(&mut requests);
             self.obey();
             if self.stopping.is_some() && self.is_done() {
                 return self.leave().await;

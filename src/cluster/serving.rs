@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    future::Future,
     io, mem,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, atomic::Ordering},
@@ -11,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{
     core::Core,
@@ -464,6 +465,21 @@ impl Node for Serving {
 
     fn is_congested(&self) -> bool {
         self.inboxes.iter().any(Inbox::is_full)
+    }
+
+    fn catch_up(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        let ask = |inbox: &Inbox| {
+            let (done, is_done) = oneshot::channel();
+            inbox.push(Command::CatchUp { done });
+            is_done
+        };
+        let workers: Vec<_> = self.inboxes.iter().map(ask).collect();
+        async move {
+            for is_done in workers {
+                // a worker that is gone has no sockets left
+                let _ = is_done.await;
+            }
+        }
     }
 
     fn load(&self) -> String {

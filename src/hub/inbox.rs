@@ -8,7 +8,7 @@ use std::sync::{
 use std::time::{Duration, Instant};
 use std::{any::Any, fmt};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::SocketKey;
 use crate::{
@@ -55,6 +55,9 @@ pub enum Command {
     },
     /// Subscribe a socket that asked for it a while ago, or tell it why not.
     Admit(Box<Admission>),
+    /// Read what has come for the sockets by now, then say so: after a standstill whoever has gone meanwhile has left his
+    /// channels by then.
+    CatchUp { done: oneshot::Sender<()> },
     /// Close every socket of an app.
     CloseApp { app: u32, reason: CloseReason },
     /// Close every socket with 4200, spread over this time (C-34).

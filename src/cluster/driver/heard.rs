@@ -83,6 +83,7 @@ impl<N: Node> Driver<N> {
                 }
             }
             Done::Beat(Ok(beat)) => self.take_beat(beat),
+            Done::CaughtUp => self.has_caught_up = true,
             Done::Noted(Ok(())) => self.is_noting = false,
             Done::Elsewhere(Ok(counts)) => self.node.connections_elsewhere(counts),
             Done::Swept(Ok(swept)) => self.take_swept(swept),

@@ -94,6 +94,8 @@ impl<N: Node> Driver<N> {
         self.registrations.clear();
         self.suspended.clear();
         self.is_beating = false;
+        self.is_catching_up = false;
+        self.has_caught_up = false;
         self.is_noting = false;
         self.noted.clear();
         self.sweeping.clear();

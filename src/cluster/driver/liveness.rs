@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, mem, sync::Arc, time::Instant};
 
-use super::{Done, Driver, Node};
+use tokio::sync::mpsc;
+
+use super::{Done, Driver, Node, Request};
 use crate::cluster::{connection::Push, core::Input, nodes, queries};
 
 impl<N: Node> Driver<N> {
@@ -49,7 +51,7 @@ impl<N: Node> Driver<N> {
             }
         }
         if !self.is_up {
-            self.go_up();
+            self.catch_up();
         }
         self.go_on_with_calls();
         self.sweep_former_names();
@@ -106,7 +108,38 @@ impl<N: Node> Driver<N> {
         self.input(Input::Down);
     }
 
-    pub(super) fn go_up(&mut self) {
+    /// This node may have stood still for long: nobody is registered who has gone meanwhile, and of whom the workers haven't read that yet.
+    fn catch_up(&mut self) {
+        if mem::replace(&mut self.is_catching_up, true) {
+            return;
+        }
+        let (catching_up, patience) = (self.node.catch_up(), self.settings.patience.answer);
+        self.begin(async move {
+            if tokio::time::timeout(patience, catching_up).await.is_err() {
+                tracing::warn!("a worker hasn't read from its sockets for {patience:?}: what this node has is registered without waiting for that");
+            }
+            Done::CaughtUp
+        });
+    }
+
+    /// What the workers found has been asked by now: it is taken before anything is registered.
+    pub(super) fn go_up_if_caught_up(
+        &mut self,
+        requests: &mut mpsc::UnboundedReceiver<Request<N::Waiter>>,
+    ) {
+        if !mem::take(&mut self.has_caught_up) {
+            return;
+        }
+        for _ in 0..requests.len() {
+            if let Ok(request) = requests.try_recv() {
+                self.take_request(request);
+            }
+        }
+        self.is_catching_up = false;
+        self.go_up();
+    }
+
+    fn go_up(&mut self) {
         self.is_up = true;
         self.node.link(true);
         self.expire_backlog();

@@ -1,6 +1,6 @@
 //! Whom the driver serves.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use crate::cluster::{
     core::Core,
@@ -48,6 +48,8 @@ pub trait Node: Send + 'static {
     fn took(&mut self, time: Duration);
     /// whether a worker has more to do than it can
     fn is_congested(&self) -> bool;
+    /// completes when everything has been asked that follows from what clients have done by now
+    fn catch_up(&mut self) -> impl Future<Output = ()> + Send + 'static;
     /// what the node says of itself, as JSON
     fn load(&self) -> String;
     /// open connections, by app

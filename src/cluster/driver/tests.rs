@@ -59,6 +59,9 @@ impl Node for Nobody {
     fn is_congested(&self) -> bool {
         self.is_congested
     }
+    fn catch_up(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        std::future::ready(())
+    }
     fn load(&self) -> String {
         String::new()
     }
@@ -110,6 +113,14 @@ fn join() -> Ask {
         ticket: Ticket(0),
         member: None,
         members_max: 0,
+        rules: Rules::default(),
+    }
+}
+
+fn leave() -> Ask {
+    Ask::Leave {
+        worker: WorkerId(0),
+        user_id: None,
         rules: Rules::default(),
     }
 }
@@ -208,6 +219,38 @@ fn who_may_be_taken_for_dead_asks_for_nothing_before_it_knows() {
     assert!(!driver.is_up);
 }
 
+/// The workers of a node that hung read of who has left when the node may know already that it goes on by another name.
+#[tokio::test]
+async fn who_left_while_the_node_hung_is_not_registered_by_its_new_name() {
+    let mut driver = subscribed(2);
+    let (asked, mut requests) = mpsc::unbounded_channel();
+    let beat = |was_forgotten: bool| nodes::Beat {
+        was_forgotten,
+        life: String::new(),
+        alive: 1,
+        dead: Vec::new(),
+    };
+    driver.take_beat(beat(true));
+    driver.take_beat(beat(false));
+    driver.obey();
+    assert!(!driver.is_up, "before the workers have caught up");
+    let request = Request::Ask {
+        channel: key(0),
+        app_id: "7".into(),
+        ask: leave(),
+        waiter: None,
+    };
+    asked.send(request).expect("somebody who takes it");
+    driver.take_done(Done::CaughtUp);
+    driver.go_up_if_caught_up(&mut requests);
+    assert!(driver.is_up);
+    let subscribes = driver.outputs.iter().filter_map(|output| match output {
+        Output::Subscribe(channel) => Some(channel),
+        _ => None,
+    });
+    assert_eq!(subscribes.collect::<Vec<_>>(), [&key(1)]);
+}
+
 #[tokio::test]
 async fn messages_that_were_left_out_are_made_up_for_when_the_workers_can_take_them() {
     let server = RedisServer::start();
@@ -251,12 +294,7 @@ fn channels_count_towards_their_limit_before_anybody_is_let_in() {
         }
         assert_eq!(driver.node.open, CHANNELS_MAX);
         for _ in 0..2 {
-            let leave = Ask::Leave {
-                worker: WorkerId(0),
-                user_id: None,
-                rules: Rules::default(),
-            };
-            driver.ask(key(0), "7".into(), leave, None);
+            driver.ask(key(0), "7".into(), leave(), None);
         }
         driver.obey();
         driver.ask(key(CHANNELS_MAX), "7".into(), join(), Some(()));

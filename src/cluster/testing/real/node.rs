@@ -154,6 +154,10 @@ impl Node for TestNode {
         false
     }
 
+    fn catch_up(&mut self) -> impl Future<Output = ()> + Send + 'static {
+        std::future::ready(())
+    }
+
     fn load(&self) -> String {
         "{}".to_owned()
     }
