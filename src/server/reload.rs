@@ -49,6 +49,11 @@ pub async fn reload_on(
 ) {
     loop {
         signal.next().await;
+        if node.is_draining() {
+            // systemd would be told that all is well again
+            tracing::warn!("not reloaded: the server is stopping");
+            continue;
+        }
         systemd::reloading();
         reload_once(&node, certificates.as_ref(), &load).await;
         systemd::ready("serving");

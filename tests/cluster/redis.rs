@@ -301,6 +301,46 @@ impl Cluster {
         format!("nodes = [{}]", urls.collect::<Vec<_>>().join(", "))
     }
 
+    /// Moves the slot of a key with all that is in it from one master to the next one, step by step as `redis-cli --cluster reshard` does.
+    pub async fn move_slot_of(&self, key: &str) {
+        let (from, to) = self.owner_and_next(key).await;
+        let slot: u16 = from.ask(&["CLUSTER", "KEYSLOT", key]).await;
+        let slot = slot.to_string();
+        let ids: [String; 2] = [
+            from.ask(&["CLUSTER", "MYID"]).await,
+            to.ask(&["CLUSTER", "MYID"]).await,
+        ];
+        let set = async |server: &Redis, state: &str, id: &str| {
+            let _: String = server.ask(&["CLUSTER", "SETSLOT", &slot, state, id]).await;
+        };
+        set(to, "IMPORTING", &ids[0]).await;
+        set(from, "MIGRATING", &ids[1]).await;
+        let port = to.port.to_string();
+        loop {
+            let keys: Vec<String> = from.ask(&["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await;
+            let Some(key) = keys.first() else {
+                break;
+            };
+            // NOKEY if it has gone by itself
+            let _: String = from
+                .ask(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"])
+                .await;
+        }
+        set(to, "NODE", &ids[1]).await;
+        for server in &self.servers {
+            set(server, "NODE", &ids[1]).await;
+        }
+    }
+
+    async fn owner_and_next(&self, key: &str) -> (&Redis, &Redis) {
+        for (number, server) in self.servers.iter().enumerate() {
+            if server.answer::<i64>(&["EXISTS", key]).await.is_ok() {
+                return (server, &self.servers[(number + 1) % self.servers.len()]);
+            }
+        }
+        panic!("no master has {key}");
+    }
+
     pub async fn keys(&self) -> Vec<String> {
         let mut keys = Vec::new();
         for server in &self.servers {

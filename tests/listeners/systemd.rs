@@ -94,6 +94,26 @@ fn the_manager_is_told_of_reloads() {
 }
 
 #[test]
+fn a_reload_during_the_stop_is_left_out_and_the_manager_told_nothing_of_it() {
+    let manager = Manager::new();
+    let variables = [("NOTIFY_SOCKET", manager.path.as_str())];
+    let (mut process, _) = Process::listening(Start {
+        settings: "[server]\ndrain_delay_s = 3600",
+        variables: &variables,
+        ..Start::default()
+    });
+    assert!(manager.next().starts_with("READY=1\n"));
+    process.signal("TERM");
+    assert!(manager.next_state().starts_with("STOPPING=1\n"));
+    process.signal("HUP");
+    process.wait_for("not reloaded: the server is stopping");
+    process.signal("TERM");
+    assert!(process.ended().success());
+    manager.socket.set_nonblocking(true).expect("set");
+    assert!(manager.socket.recv(&mut [0; 4096]).is_err());
+}
+
+#[test]
 fn the_watchdog_gets_signs_of_life() {
     let manager = Manager::new();
     let variables = [

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::load::{Load, MEMBERS, around};
+use super::load::{Load, MEMBERS, ROOM, around};
 use crate::{
     client::{Client, publish},
     clients::{Watcher, wish},
@@ -102,6 +102,39 @@ async fn a_redis_cluster_serves_as_well() {
         let keys = redis.keys().await;
         keys.iter()
             .all(|key| key.ends_with(":cached") || is_of_a_node(key))
+    })
+    .await;
+}
+
+/// The channels' slots wander from one master to the next, with what they hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_of_a_redis_cluster_move_under_load() {
+    let redis = Cluster::start().await;
+    let setup = Setup::on(&redis.settings());
+    let (a, b) = (Node::start(&setup).await, Node::start(&setup).await);
+    let _ann = Watcher::on(&a, &[wish(MEMBERS, "ann")]).await;
+    let mut load = Load::start(&[&a, &b]).await;
+    let keys = redis.keys().await;
+    for round in 0..3 {
+        for channel in [ROOM, MEMBERS] {
+            let end = format!(":{channel}}}:state");
+            let key = keys.iter().find(|key| key.ends_with(&end));
+            redis.move_slot_of(key.expect("a key of the channel")).await;
+            load.more(round * 10).await;
+        }
+    }
+    for node in [&a, &b] {
+        node.is_connected().await;
+    }
+    load.more(20).await;
+    let published = load.settle(&["ann"], &[&a, &b]).await;
+    load.account(&[&a, &b], &published, &[]).await;
+    for watcher in &load.watchers {
+        assert_eq!(watcher.ledger().changes(MEMBERS, "ann"), "");
+    }
+    drop((load, _ann));
+    until("nothing is left", async || {
+        redis.keys().await.iter().all(|key| is_of_a_node(key))
     })
     .await;
 }
