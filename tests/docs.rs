@@ -213,7 +213,6 @@ fn variables_that_are_named_exist() {
     let others = [
         "RESOUND_BIN",
         "RESOUND_WRITE_DOCS",
-        "RESOUND_LONG_TESTS",
         "RESOUND_TEST_REDIS",
         "RESOUND_FUZZ_RUNS",
         "RESOUND_PORT",

@@ -73,13 +73,8 @@ async fn nothing_is_left_of_those_who_watched_a_user_on_nodes_that_are_gone() {
     no_leftovers(&nodes.redis).await;
 }
 
-/// How long a node hangs: 30 s if the long tests are asked for.
-fn long_hang() -> Duration {
-    match std::env::var_os("RESOUND_LONG_TESTS") {
-        Some(_) => Duration::from_secs(30),
-        None => HEARTBEAT * 10,
-    }
-}
+/// How long a node hangs.
+const HANG: Duration = Duration::from_secs(30);
 
 /// So many leave while their node hangs.
 const STALE: usize = 50;
@@ -107,7 +102,7 @@ async fn a_node_that_hangs_brings_nobody_back_who_left_meanwhile() {
     drop(stale);
     load.more(20).await;
     // this long is what the fault is about
-    tokio::time::sleep(long_hang().saturating_sub(stopped.elapsed())).await;
+    tokio::time::sleep(HANG.saturating_sub(stopped.elapsed())).await;
     c.go_on();
     c.is_connected().await;
     load.more(20).await;

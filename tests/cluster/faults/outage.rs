@@ -71,16 +71,17 @@ async fn redis_is_killed_and_comes_back_empty() {
     no_leftovers(&nodes.redis).await;
 }
 
-/// Seconds for which Redis hangs: 60 if the long tests are asked for.
-fn long_pause() -> u64 {
-    match std::env::var_os("RESOUND_LONG_TESTS") {
-        Some(_) => 60,
-        None => 5,
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_hangs_for_five_seconds() {
+    redis_hangs_for(Duration::from_secs(5)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn redis_hangs_for_a_while() {
+async fn redis_hangs_for_a_minute() {
+    redis_hangs_for(Duration::from_secs(60)).await;
+}
+
+async fn redis_hangs_for(pause: Duration) {
     let nodes = Nodes::two().await;
     let (a, b) = nodes.both();
     let _bob = Watcher::on(a, &[wish(MEMBERS, "bob")]).await;
@@ -94,7 +95,6 @@ async fn redis_hangs_for_a_while() {
     load.more(20).await;
     drop(leaves);
     let comes = Watcher::on(b, &[wish(MEMBERS, "comes")]).await;
-    let pause = Duration::from_secs(long_pause());
     // this long is what the fault is about
     tokio::time::sleep(pause.saturating_sub(paused.elapsed())).await;
     nodes.redis.go_on();
