@@ -123,7 +123,8 @@
 //!   script; every node, the one that asked included, tells its subscribers in that order and each event once: a gap makes it
 //!   register the channel anew, with what Redis remembers of it (history), and what can't be had any more is counted as missed.
 //! - A node's name belongs to one life among the others. Whoever was taken for dead comes back under a new one and registers
-//!   all it has, so nothing old is brought back. Its events are numbered under an origin that lasts for the process, which is
+//!   all it has, so nothing old is brought back: before that each worker reads what has come for its sockets
+//!   ([`Command::CatchUp`](hub::inbox::Command::CatchUp)), since whoever left while the process stood still is only then known to have. Its events are numbered under an origin that lasts for the process, which is
 //!   how one that is sent again is known.
 //! - While Redis is away the core answers everything at once with what the node knows; what was done so is made up for by
 //!   registering each channel, and its events go out before newer ones.
