@@ -1,3 +1,4 @@
+//! Signed requests: vectors, the order of refusals, clocks and forms of a path.
 use super::*;
 use crate::protocol::json::tests::Random;
 
@@ -68,6 +69,23 @@ fn check_at(
         body: body.as_bytes(),
     };
     check_request(&request, KEY, &secret(), now_s, window_s)
+}
+
+const OK: &str = "ok";
+const WRONG_SIGNATURE: &str = "Invalid signature: …";
+const EXPIRED: &str = "Timestamp expired: …";
+
+/// `expected`: [`OK`] or the refusal's text, in which `…` stands for any.
+#[track_caller]
+fn check_text(checked: Result<(), RequestAuthError>, expected: &str, input: &str) {
+    let text = checked.map_or_else(|error| error.to_string(), |()| OK.to_owned());
+    match expected.split_once('…') {
+        None => assert_eq!(text, expected, "{input}"),
+        Some((start, end)) => assert!(
+            text.starts_with(start) && text.ends_with(end),
+            "{input}: {text}"
+        ),
+    }
 }
 
 const fn case(
@@ -158,48 +176,38 @@ fn h12_v20_to_v46_signed_requests() {
 
 #[test]
 fn h12_v47_to_v49_published_strings() {
-    let check = |secret: &str, method: &str, path: &str, query: &str, digest: &str| {
-        let query = Query::parse(query);
-        let text = format!("{method}\n{path}\n{}", to_sign(&query, ArrayForm::Joined));
+    let check = |(secret, request): (&str, &str), query: &str, digest: &str| {
+        let text = format!(
+            "{request}\n{}",
+            to_sign(&Query::parse(query), ArrayForm::Joined)
+        );
         assert_eq!(Secret::new(secret).sign(text.as_bytes()), digest, "{text}");
     };
+    let get = ("tofu", "GET\n/event");
     check(
-        "tofu",
-        "GET",
-        "/event",
+        get,
         "body_md5=165d5e6d7ca8f73b3853ce45addf42fc&auth_key=f00d&auth_version=1.0&auth_timestamp=1234567890",
         "a650196dc427ebe837226f8565ca9232198c6d1b9455eaa72374a9dc0b620e7b",
     );
     check(
-        "tofu",
-        "GET",
-        "/event",
+        get,
         "foo=bar&baz=123454321&auth_key=f00d&auth_timestamp=1234567890&auth_version=1.0",
         "d8bdbd31911fb7400a14fbd36fd7de053494725b64400ae5856deafe304b34a9",
     );
+    let post = ("secret", "POST\n/some/path");
     let go = "3b237953a5ba6619875cbb2a2d43e8da9ef5824e8a2c689f6284ac85bc1ea0db";
-    let common = "auth_version=1.0&auth_timestamp=1234&auth_key=key";
-    for extra in ["query=params&go=here", "Query=params&GO=here"] {
-        check(
-            "secret",
-            "POST",
-            "/some/path",
-            &format!("{extra}&{common}"),
-            go,
-        );
+    let no_go = "da078fcedd72941b6c873caa40d0d6b2000ebfc700cee802b128dd20f72e74e9";
+    for (extra, digest) in [
+        ("query=params&go=here", go),
+        ("Query=params&GO=here", go),
+        ("query=params", no_go),
+    ] {
+        let query = format!("{extra}&auth_version=1.0&auth_timestamp=1234&auth_key=key");
+        check(post, &query, digest);
     }
-    check(
-        "secret",
-        "POST",
-        "/some/path",
-        &format!("query=params&{common}"),
-        "da078fcedd72941b6c873caa40d0d6b2000ebfc700cee802b128dd20f72e74e9",
-    );
-    assert_eq!(hex::encode(Md5::digest(b"")), EMPTY_MD5);
-    assert_eq!(
-        hex::encode(Md5::digest(b"[]")),
-        "d751713988987e9331980363e24189ce"
-    );
+    for (body, digest) in [("", EMPTY_MD5), ("[]", "d751713988987e9331980363e24189ce")] {
+        assert_eq!(hex::encode(Md5::digest(body)), digest);
+    }
 }
 
 #[test]
@@ -298,27 +306,22 @@ fn h13_v31_v32_arrays_in_either_form() {
 
 #[test]
 fn h14_first_failure_in_order() {
-    let text = |query: &str| {
-        check("POST", &["/apps/3/events"], query, B1)
-            .unwrap_err()
-            .to_string()
+    let check = |query: &str, expected: &str| {
+        check_text(check("POST", &[V20.path], query, B1), expected, query);
     };
-    let mut query = String::new();
-    assert_eq!(text(&query), "Missing parameter: auth_key");
-    assert_eq!(text("auth_key=unknown"), "Unknown auth_key");
-    assert_eq!(text("auth_key="), "Unknown auth_key");
-    assert_eq!(
-        text(&format!("auth_key={}", KEY.to_uppercase())),
-        "Unknown auth_key"
+    check("", "Missing parameter: auth_key");
+    check("auth_key=unknown", "Unknown auth_key");
+    check("auth_key=", "Unknown auth_key");
+    let upper = format!("auth_key={}", KEY.to_uppercase());
+    check(&upper, "Unknown auth_key");
+    let query = format!("auth_key={KEY}");
+    check(&query, "Version required");
+    check(
+        &format!("{query}&auth_version=1.1"),
+        "Version not supported",
     );
-    query += &format!("auth_key={KEY}");
-    assert_eq!(text(&query), "Version required");
-    assert_eq!(
-        text(&format!("{query}&auth_version=1.1")),
-        "Version not supported"
-    );
-    query += "&auth_version=1.0";
-    assert_eq!(text(&query), "Timestamp required");
+    let query = format!("{query}&auth_version=1.0");
+    check(&query, "Timestamp required");
     for no_integer in [
         "",
         "x",
@@ -329,48 +332,39 @@ fn h14_first_failure_in_order() {
         "99999999999999999999",
     ] {
         let query = format!("{query}&auth_timestamp={no_integer}");
-        assert_eq!(text(&query), "Timestamp required", "{no_integer}");
+        check(&query, "Timestamp required");
     }
-    assert!(text(&format!("{query}&auth_timestamp=0")).starts_with("Timestamp expired: "));
-    query += &format!("&auth_timestamp={NOW_S}");
-    assert!(text(&query).starts_with("Invalid signature: "));
-    let to_sign = format!(
-        "POST\n/apps/3/events\n{}",
-        to_sign(&Query::parse(&query), ArrayForm::Joined)
-    );
-    query += &format!("&auth_signature={}", secret().sign(to_sign.as_bytes()));
-    assert_eq!(text(&query), "Invalid body_md5");
+    check(&format!("{query}&auth_timestamp=0"), EXPIRED);
+    let query = format!("{query}&auth_timestamp={NOW_S}");
+    check(&query, WRONG_SIGNATURE);
+    let signed = to_sign(&Query::parse(&query), ArrayForm::Joined);
+    let digest = secret().sign(format!("POST\n{}\n{signed}", V20.path).as_bytes());
+    let query = format!("{query}&auth_signature={digest}");
+    check(&query, "Invalid body_md5");
     assert_eq!(V20.check(), Ok(()));
 }
 
 #[test]
 fn h14_clock_cases() {
-    let at = |now_s| check_at(now_s, 600, "GET", &[V24.path], &V24.query(), "");
-    for good in [1_353_088_179, 1_353_088_778, 1_353_087_580] {
-        assert_eq!(at(good), Ok(()), "{good}");
+    let behind = "Timestamp expired: Given timestamp (2012-11-16T17:49:39Z) not within 600s of server time (2012-11-16T17:59:39Z) - the sender's clock is 600 s behind";
+    let ahead = "Timestamp expired: …the sender's clock is 7200 s ahead";
+    for (now_s, window_s, expected) in [
+        (1_353_088_179, 600, OK),
+        (1_353_088_778, 600, OK),
+        (1_353_087_580, 600, OK),
+        (1_353_088_779, 600, behind),
+        (1_353_087_579, 600, EXPIRED),
+        (1_353_080_979, 600, ahead),
+        (0, 600, EXPIRED),
+        (u64::MAX, 600, EXPIRED),
+        // the window is a setting, 0 switches it off
+        (5, 0, OK),
+        (NOW_S + 10, 10, EXPIRED),
+        (NOW_S + 9, 10, OK),
+    ] {
+        let checked = check_at(now_s, window_s, "GET", &[V24.path], &V24.query(), "");
+        check_text(checked, expected, &format!("{now_s} {window_s}"));
     }
-    for bad in [1_353_088_779, 1_353_087_579, 0, u64::MAX] {
-        let error = at(bad).unwrap_err();
-        assert!(
-            matches!(error, RequestAuthError::TimestampExpired { .. }),
-            "{bad}: {error}"
-        );
-    }
-    assert_eq!(
-        at(1_353_088_779).unwrap_err().to_string(),
-        "Timestamp expired: Given timestamp (2012-11-16T17:49:39Z) not within 600s of server time (2012-11-16T17:59:39Z) - the sender's clock is 600 s behind"
-    );
-    assert!(
-        at(1_353_080_979)
-            .unwrap_err()
-            .to_string()
-            .ends_with("the sender's clock is 7200 s ahead")
-    );
-    // the window is a setting, 0 switches it off
-    let within = |now_s, window_s| check_at(now_s, window_s, "GET", &[V24.path], &V24.query(), "");
-    assert_eq!(within(5, 0), Ok(()));
-    assert!(within(NOW_S + 10, 10).is_err());
-    assert_eq!(within(NOW_S + 9, 10), Ok(()));
     // any integer is a time
     for odd in [
         "-1",
@@ -379,8 +373,7 @@ fn h14_clock_cases() {
         "1353088179000",
     ] {
         let query = format!("auth_key={KEY}&auth_version=1.0&auth_timestamp={odd}");
-        let error = check("GET", &["/"], &query, "").unwrap_err().to_string();
-        assert!(error.starts_with("Timestamp expired: "), "{error}");
+        check_text(check("GET", &["/"], &query, ""), EXPIRED, odd);
     }
 }
 
@@ -407,59 +400,36 @@ fn h14_times_in_texts() {
 
 #[test]
 fn h14_negative_cases_of_v20() {
-    let error = |case: Case| case.check().unwrap_err();
     let other_body = r#"{"name":"fop","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
-    assert_eq!(
-        error(Case {
-            body: other_body,
-            ..V20
-        }),
-        RequestAuthError::InvalidBodyMd5
-    );
-    assert_eq!(
-        error(Case { body: "", ..V20 }),
-        RequestAuthError::InvalidBodyMd5
-    );
-    let is_signature =
-        |error: RequestAuthError| matches!(error, RequestAuthError::InvalidSignature { .. });
-    assert!(is_signature(error(Case {
-        body_md5: "",
-        ..V20
-    })));
-    assert!(is_signature(error(Case {
-        signature: "",
-        ..V20
-    })));
-    assert!(is_signature(error(Case {
-        signature: "x",
-        ..V20
-    })));
-    assert!(is_signature(error(Case {
-        method: "PUT",
-        ..V20
-    })));
-    assert!(is_signature(error(Case {
-        path: "/apps/3/event",
-        ..V20
-    })));
-    assert!(is_signature(error(Case {
-        extra: "info=a",
-        ..V20
-    })));
+    #[rustfmt::skip]
+    let cases = [
+        (Case { body: other_body, ..V20 }, "Invalid body_md5"),
+        (Case { body: "", ..V20 }, "Invalid body_md5"),
+        (Case { body_md5: "", ..V20 }, WRONG_SIGNATURE),
+        (Case { signature: "", ..V20 }, WRONG_SIGNATURE),
+        (Case { signature: "x", ..V20 }, WRONG_SIGNATURE),
+        (Case { method: "PUT", ..V20 }, WRONG_SIGNATURE),
+        (Case { path: "/apps/3/event", ..V20 }, WRONG_SIGNATURE),
+        (Case { extra: "info=a", ..V20 }, WRONG_SIGNATURE),
+    ];
+    for (case, expected) in cases {
+        let shown = format!("{} {}?{}", case.method, case.path, case.query());
+        check_text(case.check(), expected, &shown);
+    }
     let query = V20.query();
-    let version = query.replace("auth_version=1.0", "auth_version=1.1");
-    assert_eq!(
-        check("POST", &[V20.path], &version, B1),
-        Err(RequestAuthError::UnsupportedVersion)
-    );
-    let key = query.replace(KEY, "unknown");
-    assert_eq!(
-        check("POST", &[V20.path], &key, B1),
-        Err(RequestAuthError::UnknownKey)
-    );
-    // an upper-case signature is accepted
-    let upper = query.replace(V20.signature, &V20.signature.to_uppercase());
-    assert_eq!(check("POST", &[V20.path], &upper, B1), Ok(()));
+    for (from, to, expected) in [
+        (
+            "auth_version=1.0",
+            "auth_version=1.1",
+            "Version not supported",
+        ),
+        (KEY, "unknown", "Unknown auth_key"),
+        // an upper-case signature is accepted
+        (V20.signature, &V20.signature.to_uppercase(), OK),
+    ] {
+        let query = query.replace(from, to);
+        check_text(check("POST", &[V20.path], &query, B1), expected, &query);
+    }
     // another app's secret
     let request = SignedRequest {
         method: "POST",
@@ -468,9 +438,8 @@ fn h14_negative_cases_of_v20() {
         body: B1.as_bytes(),
     };
     let other = Secret::new("0a1b2c3d4e5f60718293");
-    assert!(is_signature(
-        check_request(&request, KEY, &other, NOW_S, 600).unwrap_err()
-    ));
+    let checked = check_request(&request, KEY, &other, NOW_S, 600);
+    check_text(checked, WRONG_SIGNATURE, "another secret");
 }
 
 #[test]
@@ -479,67 +448,49 @@ fn h14_text_of_a_wrong_signature() {
         signature: "abc",
         ..V20
     };
-    assert_eq!(
-        case.check().unwrap_err().to_string(),
-        r#"Invalid signature: you should have sent HmacSHA256Hex("POST\n/apps/3/events\nauth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f", your_secret_key), but you sent "abc" - check that the app secret here and in the sender's configuration are the same"#
-    );
-    let query = format!(
-        "{}&x=%0A%0D%00%1b&auth_signature={}",
-        V24.query(),
-        "%0a".repeat(5_000)
-    );
-    let error = check("GET", &[V24.path], &query, "").unwrap_err();
+    let expected = r#"Invalid signature: you should have sent HmacSHA256Hex("POST\n/apps/3/events\nauth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&body_md5=ec365a775a4cd0599faeb73354201b6f", your_secret_key), but you sent "abc" - check that the app secret here and in the sender's configuration are the same"#;
+    check_text(case.check(), expected, "abc");
+    let refused = |more: &str| {
+        let query = format!("{}&{more}", V24.query());
+        check("GET", &[V24.path], &query, "").unwrap_err()
+    };
+    let signature = "%0a".repeat(5_000);
+    let error = refused(&format!("x=%0A%0D%00%1b&auth_signature={signature}"));
     let text = error.to_string();
     assert!(!text.contains(char::is_control), "{text}");
     assert!(text.chars().count() < 2_000 && text.contains('…'));
     assert!(!format!("{text} {error:?}").contains(SECRET));
-    let long = format!("{}&x={}", V24.query(), "ü".repeat(60_000));
-    assert!(
-        check("GET", &[V24.path], &long, "")
-            .unwrap_err()
-            .to_string()
-            .len()
-            < 2_000
-    );
+    let long = refused(&format!("x={}", "ü".repeat(60_000)));
+    assert!(long.to_string().len() < 2_000);
 }
 
 #[test]
 fn h15_any_form_of_the_path() {
     let query = V24.query();
-    let good = ["/prefix/apps/3/channels", "/apps/3/channels"];
-    assert_eq!(check("GET", &good, &query, ""), Ok(()));
-    assert_eq!(
-        check("GET", &["/apps/3/channels", "/x"], &query, ""),
-        Ok(())
-    );
-    for bad in [&["/prefix/apps/3/channels"][..], &[]] {
-        let error = check("GET", bad, &query, "").unwrap_err();
-        assert!(matches!(error, RequestAuthError::InvalidSignature { .. }));
-    }
+    let check = |paths: &[&str], expected: &str| {
+        let checked = check("GET", paths, &query, "");
+        check_text(checked, expected, &paths.join(" "));
+    };
+    check(&["/prefix/apps/3/channels", "/apps/3/channels"], OK);
+    check(&["/apps/3/channels", "/x"], OK);
+    check(&["/prefix/apps/3/channels"], WRONG_SIGNATURE);
+    check(&[], WRONG_SIGNATURE);
 }
 
 #[test]
 fn h16_body_md5_of_nothing() {
-    let signed = |body_md5: &str, body: &str| {
+    let check = |body_md5: &str, body: &str, expected: &str| {
         let query =
             format!("auth_key={KEY}&auth_timestamp={NOW_S}&auth_version=1.0&body_md5={body_md5}");
-        let digest = secret().sign(format!("GET\n/apps/3/channels\n{query}").as_bytes());
+        let digest = secret().sign(format!("GET\n{}\n{query}", V24.path).as_bytes());
         let query = format!("{query}&auth_signature={digest}");
-        check("GET", &["/apps/3/channels"], &query, body)
+        check_text(check("GET", &[V24.path], &query, body), expected, body_md5);
     };
-    assert_eq!(signed(EMPTY_MD5, ""), Ok(()));
-    for (body_md5, body) in [
-        ("", ""),
-        ("x", ""),
-        (EMPTY_MD5, "{}"),
-        (&EMPTY_MD5.to_uppercase(), ""),
-    ] {
-        assert_eq!(
-            signed(body_md5, body),
-            Err(RequestAuthError::InvalidBodyMd5),
-            "{body_md5}"
-        );
-    }
+    check(EMPTY_MD5, "", OK);
+    check("", "", "Invalid body_md5");
+    check("x", "", "Invalid body_md5");
+    check(EMPTY_MD5, "{}", "Invalid body_md5");
+    check(&EMPTY_MD5.to_uppercase(), "", "Invalid body_md5");
 }
 
 #[test]
