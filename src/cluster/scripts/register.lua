@@ -94,12 +94,9 @@ if heard > 0 and count > 0 then
             unheard = unheard + 1
         end
     end
-    local before = tonumber(ARGV[10])
-    if events < before then
-        -- another life of the channel
-        before = had > 0 and events or 0
-    end
-    missed = math.max(events - before - unheard, 0)
+    -- Sequences of a life begin with the time at which it does: of a later one than that of what it heard last the node has heard nothing.
+    local knows = ARGV[13] == life or (ARGV[13] == '0' and heard >= tonumber(life))
+    missed = math.max(events - (knows and tonumber(ARGV[10]) or 0) - unheard, 0)
 end
 -- Beyond everything anybody has seen: what the node tells its subscribers of the answer comes after all they know.
 redis.call('HSET', state, 'sequence', string.format('%.0f', math.max(sequence, seen)))

@@ -1,10 +1,10 @@
 //! The way between a node and Redis is slow, or gone for one of them.
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::load::{Load, MEMBERS};
+use super::load::{Load, MEMBERS, ROOM};
 use crate::{
-    clients::{Watcher, wish},
-    ledger::{Bound, account, no_leftovers},
+    clients::{Publisher, Watcher, wish},
+    ledger::{Bound, account, all_heard, no_leftovers},
     nodes::{HEARTBEAT, Node, Setup},
     proxy::Proxy,
     redis::Redis,
@@ -69,6 +69,45 @@ async fn a_node_that_is_cut_off_is_dead_to_the_others_and_comes_back() {
     assert_eq!(load.watchers[0].ledger().changes(MEMBERS, "stays"), "-+");
     drop((load, _stays, comes, other));
     no_leftovers(&redis).await;
+}
+
+/// While the second node is away, Redis is emptied, and more is said than it remembers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_finds_an_emptied_redis_late_counts_what_it_missed() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(redis.port).await;
+    let few = "history_events_max = 20";
+    let setup = |settings: &str| Setup::on(&format!("{settings}\n{few}"));
+    let a = Node::start(&setup(&redis.settings())).await;
+    let b = Node::start(&setup(&proxy.settings())).await;
+    let near = Watcher::on(&a, &[wish(ROOM, "")]).await;
+    let far = Watcher::on(&b, &[wish(ROOM, "")]).await;
+    let publisher = Publisher::start(0, ROOM, &[&a], Duration::from_millis(2));
+    // what it has heard of the time before is no part of what it misses then
+    publisher.more(50).await;
+    let away = Instant::now();
+    proxy.close();
+    until("it says so", async || b.is_degraded().await).await;
+    let _: String = redis.ask(&["FLUSHALL"]).await;
+    // of what was said until now nothing is left that could be counted
+    let forgotten = away..Instant::now();
+    until("the other one has noticed", async || {
+        redis.keys().await.iter().any(|key| key.ends_with(":state"))
+    })
+    .await;
+    publisher.more(200).await;
+    proxy.open();
+    b.is_connected().await;
+    publisher.more(20).await;
+    let published = [publisher.finish().await];
+    for watcher in [&near, &far] {
+        all_heard(watcher, &published).await;
+    }
+    account("near", &near, &published, &Bound::of(&a).await);
+    let bound = Bound::of(&b).await.and_in_flight(&[forgotten]);
+    let lost = account("far", &far, &published, &bound);
+    println!("lost {lost}, counted {}", bound.counted);
+    assert!(lost > 0);
 }
 
 /// Each time its connections are cut in the middle of something.

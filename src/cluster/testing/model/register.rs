@@ -81,7 +81,9 @@ impl Redis {
         let events = state.events;
         registered.events = events;
         if heard.0 > 0 && subscriptions > 0 {
-            (registered.history, registered.missed) = self.unheard(key, heard, events, had);
+            let knows = life == state.life || (life == 0 && heard.0 >= state.life);
+            let before = if knows { heard.1 } else { 0 };
+            (registered.history, registered.missed) = self.unheard(key, heard.0, events - before);
         }
         let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);
@@ -116,24 +118,13 @@ impl Redis {
         Answer::Registered(registered)
     }
 
-    /// Messages that the node hasn't heard, and how many events it will never hear.
-    fn unheard(
-        &self,
-        key: &ChannelKey,
-        heard: (u64, u64),
-        events: u64,
-        had: u32,
-    ) -> (Vec<Message>, u64) {
+    /// Messages that the node hasn't heard, and how many of so many events it will never hear.
+    fn unheard(&self, key: &ChannelKey, heard: u64, events: u64) -> (Vec<Message>, u64) {
         let remembered = self.history.get(key).into_iter().flatten();
-        let unheard = remembered.filter(|message| message.sequence > heard.0);
+        let unheard = remembered.filter(|message| message.sequence > heard);
         let history: Vec<Message> = unheard.cloned().collect();
         let counted = history.iter().filter(|m| m.events > 0).count() as u64;
-        let before = match events < heard.1 {
-            true if had > 0 => events,
-            true => 0,
-            false => heard.1,
-        };
-        (history, (events - before).saturating_sub(counted))
+        (history, events.saturating_sub(counted))
     }
 }
 

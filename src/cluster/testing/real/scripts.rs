@@ -2,11 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{RedisServer, caller::Real, key, texts};
+use super::{PATIENCE, RedisServer, caller::Real, event, key, texts};
 use crate::{
     cluster::{
         nodes,
         rules::Rules,
+        scripts::{History, Scripts},
         terms::{Answer, Call, Joined, Lost, Present, Telling, Wanted, What},
     },
     hub::inbox::ChannelKey,
@@ -65,6 +66,74 @@ async fn what_was_in_doubt_for_long_enough_is_in_doubt_no_more() {
             Answer::Left(left) => assert_eq!(left.told, expected, "{doubt}"),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// How many events it had heard of an earlier life says nothing of the one that it finds.
+#[tokio::test]
+async fn what_redis_does_not_remember_is_missed_whichever_life_a_node_knows() {
+    const REMEMBERED: u32 = 20;
+    let server = RedisServer::start();
+    let mut real = Real::connect(&server).await;
+    let history = History {
+        events_max: REMEMBERED,
+        age_max: PATIENCE,
+    };
+    real.scripts = Scripts::new(false, history).with_doubt(PATIENCE);
+    let key = key();
+    let register = |life: u64, heard: (u64, u64)| Call::Register {
+        subscriptions: 1,
+        seen: 0,
+        heard,
+        life,
+        members: Vec::new(),
+        lost: Some(Lost::default()),
+        rules: Rules::default(),
+        number: 1,
+    };
+    // whether Redis is emptied in between, and whether the late node still knows which life it was
+    for (is_emptied, knows) in [(false, true), (false, false), (true, true), (true, false)] {
+        for (heard, unheard) in [(0_u64, 15_u64), (10, 15), (10, 50), (100, 50), (30, 30)] {
+            server.order(&["FLUSHALL"]);
+            let (life, _) = registered(real.call(&key, "a", &register(0, (0, 0))).await);
+            let mut place = life;
+            for _ in 0..heard {
+                place = publish(&mut real, &key).await;
+            }
+            if is_emptied {
+                server.order(&["FLUSHALL"]);
+                real.call(&key, "a", &register(0, (0, 0))).await;
+            }
+            for _ in 0..unheard {
+                publish(&mut real, &key).await;
+            }
+            let known = if knows { life } else { 0 };
+            let late = real.call(&key, "b", &register(known, (place, heard))).await;
+            let (_, missed) = registered(late);
+            let expected = unheard.saturating_sub(u64::from(REMEMBERED));
+            assert_eq!(missed, expected, "{is_emptied} {knows} {heard} {unheard}");
+        }
+    }
+}
+
+/// The life of the channel, and events that were missed.
+fn registered(answer: Answer) -> (u64, u64) {
+    match answer {
+        Answer::Registered(registered) => (registered.life, registered.missed),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The sequence of one more event.
+async fn publish(real: &mut Real, key: &ChannelKey) -> u64 {
+    let publish = Call::Publish {
+        number: 1,
+        is_late: false,
+        event: event("{}"),
+    };
+    match real.call(key, "a", &publish).await {
+        Answer::Published(published) => published.sequence.expect("a subscriber"),
+        other => panic!("{other:?}"),
     }
 }
 
