@@ -169,12 +169,15 @@ impl Channel {
     }
 
     /// Takes what waits, up to so many, as far as it may go out now. `number`: the last one given to anything of this process.
+    /// `others_may_be_away`: Redis may not know yet who has subscribed elsewhere, so that it is to remember what it can give to nobody.
     pub(super) fn next_calls(
         &mut self,
         max: usize,
         has_cached: bool,
+        others_may_be_away: bool,
         number: &mut u64,
     ) -> Vec<Call> {
+        let is_late = others_may_be_away && !self.has_anybody();
         if !self.has_anybody() {
             self.forget_place();
         }
@@ -196,6 +199,7 @@ impl Channel {
                 *number += 1;
                 pending.number = *number;
             }
+            pending.is_late |= is_late;
             calls.push(pending.call(wanted));
             self.on_way.extend(self.waiting.pop_front());
         }
@@ -221,8 +225,12 @@ impl Channel {
 
     /// What is to be told of a message: nothing, if it is an event that the subscribers here have got already.
     fn news(&mut self, message: Message) -> What {
-        self.heard = self.heard.max(message.sequence);
-        self.heard_events = self.heard_events.max(message.events);
+        if message.sequence > self.heard {
+            self.heard = message.sequence;
+            if message.events > 0 {
+                self.heard_events = message.events;
+            }
+        }
         if !matches!(message.what, What::Event(_)) {
             return message.what;
         }

@@ -55,6 +55,8 @@ pub struct Core {
     /// names this process as the origin of events, whatever the node is called
     origin: Arc<str>,
     is_up: bool,
+    /// Redis was emptied not long ago: other nodes may have subscribers of whom it doesn't know
+    others_may_be_away: bool,
     channels: HashMap<ChannelKey, Channel>,
     /// events for other nodes, in order, while Redis is away
     backlog: VecDeque<Late>,
@@ -72,6 +74,7 @@ impl Core {
         Core {
             origin,
             is_up: false,
+            others_may_be_away: false,
             channels: HashMap::new(),
             backlog: VecDeque::new(),
             backlog_bytes: 0,
@@ -170,6 +173,11 @@ impl Core {
         }
     }
 
+    /// Since Redis was emptied all other nodes have had time to say what they have.
+    pub fn everybody_is_back(&mut self) {
+        self.others_may_be_away = false;
+    }
+
     /// What Redis has of this node's channels was taken away by others, who took it for dead: it isn't lost.
     pub fn forget_lives(&mut self) {
         self.channels.values_mut().for_each(Channel::forget_life);
@@ -259,7 +267,8 @@ impl Core {
             self.number = number;
             return;
         }
-        let calls = channel.next_calls(CALLS_MAX, has_cached(key), &mut self.number);
+        let (has_cached, others) = (has_cached(key), self.others_may_be_away);
+        let calls = channel.next_calls(CALLS_MAX, has_cached, others, &mut self.number);
         if calls.is_empty() {
             self.drop_if_idle(key, out);
         } else {
@@ -394,6 +403,7 @@ impl Core {
             self.down(out);
         }
         self.is_up = true;
+        self.others_may_be_away |= was_emptied;
         for channel in self.channels.values_mut() {
             channel.is_back(was_emptied);
         }

@@ -182,7 +182,7 @@ pub struct Driver<N: Node> {
     /// calls that wait until it is known that the others don't take this node for dead, and since when
     suspended: Vec<(ChannelKey, Vec<Call>)>,
     suspended_since: Instant,
-    /// Before that nobody is taken for dead: after a time without Redis the others need some to come back, too.
+    /// Before that the others may not be back from a time without Redis: nobody is taken for dead, and events for them are remembered.
     sweeps_from: Instant,
     /// messages that did not find room, as far as something was done about it
     left_out: u64,
@@ -377,6 +377,9 @@ impl<N: Node> Driver<N> {
             self.input(Input::Ask(channel, Ask::Settle));
         }
         self.make_up_for_what_was_left_out();
+        if now >= self.sweeps_from {
+            self.core.everybody_is_back();
+        }
         if !self.is_up {
             self.expire_backlog();
         }

@@ -72,6 +72,7 @@ impl Scripts {
             .key(&at.keys.members)
             .key(&at.keys.cached)
             .key(&at.keys.held)
+            .key(&at.keys.history)
             .key(&at.keys.users_state);
         self.begin(&mut call, at)
             .arg(user_id)

@@ -21,7 +21,7 @@ pub struct Message<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     Event {
-        /// counts the channel's events; 0 = nobody was known to listen
+        /// counts the channel's events
         events: u64,
         /// counts the node's own events, over all channels: one that comes twice is known by it
         number: u64,

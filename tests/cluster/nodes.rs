@@ -178,6 +178,13 @@ impl Node {
     }
 
     /// Whether it says that it is without the others.
+    /// Waits for a line of its log.
+    pub fn until_it_logs(&mut self, text: &str) {
+        if let Some(running) = &mut self.running {
+            running.wait_for(text);
+        }
+    }
+
     pub async fn is_degraded(&self) -> bool {
         let ready = self.admin("/ready").await;
         ready.status != 200 || ready.body.to_lowercase().contains("degraded")

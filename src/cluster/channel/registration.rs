@@ -193,8 +193,8 @@ impl Channel {
         if self.has_anybody() {
             self.sync(key, sequence, out);
         } else {
-            // The next to join is told who is there.
-            self.held.clear();
+            // The next to join is told who is there, and hears what comes then.
+            self.forget_place();
         }
     }
 

@@ -1,7 +1,7 @@
 -- One subscription more, of one node. On presence channels it is a member's: whoever has no other connection in the whole
 -- cluster is new, and everybody is told in the same step.
 --
--- KEYS  state, connections of members, members, cached, held, and of those who watch a user the state of his channel
+-- KEYS  state, connections of members, members, cached, held, history, and of those who watch a user the state of his channel
 -- ARGV  node, topic, publish command, user id or '', member, most members (0: no limit), tell the count (1 or 0),
 --       what to name (0 nothing, 1 the cached event, 2 all members too), name of the news or '' if nobody wants to know,
 --       milliseconds for which news are remembered, whether news of who left are held (1 or 0)
@@ -19,10 +19,12 @@ if user ~= '' and redis.call('HEXISTS', members, user) == 0 then
 end
 
 local time = redis.call('TIME')
--- A channel begins to count at the time in microseconds: whatever it counted to before it was empty, that is more.
+-- A channel begins to count at the time in microseconds: whatever it counted to before it was empty, that is more. Its events are counted
+-- on from those that are remembered for nodes that Redis doesn't know of yet (publish.lua).
 if redis.call('EXISTS', state) == 0 then
     local begin = time[1] .. string.format('%06d', time[2])
-    redis.call('HSET', state, 'sequence', begin, 'life', begin)
+    local events = string.match(redis.call('LINDEX', KEYS[6], -1) or '', '^..%d+ (%d+)')
+    redis.call('HSET', state, 'sequence', begin, 'life', begin, 'events', events or 0)
 end
 local total = redis.call('HINCRBY', state, 'total', 1)
 redis.call('HINCRBY', state, 'of|' .. node, 1)
@@ -33,7 +35,7 @@ local function tell(kind, body)
 end
 
 -- The watched user's node tells that he came after it has let him in. Whoever joins in between would be told that he isn't there.
-if KEYS[6] and redis.call('EXISTS', KEYS[6]) == 1 and redis.call('SETNX', cached, '1') == 1 and total > 1 then
+if KEYS[7] and redis.call('EXISTS', KEYS[7]) == 1 and redis.call('SETNX', cached, '1') == 1 and total > 1 then
     tell('^', '1')
 end
 

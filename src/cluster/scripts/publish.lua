@@ -16,9 +16,12 @@ if total > 0 then
     sequence = string.format('%.0f', redis.call('HINCRBY', state, 'sequence', 1))
     events = redis.call('HINCRBY', state, 'events', 1)
 elseif ARGV[9] == '1' and ARGV[7] ~= '0' then
-    -- Redis was away: those who have subscribed may not have been able to say so yet
+    -- Redis was away: those who have subscribed may not have been able to say so yet. The life that they begin goes on counting.
     local time = redis.call('TIME')
-    sequence, events = time[1] .. string.format('%06d', time[2]), 0
+    local last, before = string.match(redis.call('LINDEX', history, -1) or '', '^..(%d+) (%d+)')
+    local now = tonumber(time[1] .. string.format('%06d', time[2]))
+    sequence = string.format('%.0f', math.max(now, tonumber(last or 0) + 1))
+    events = tonumber(before or 0) + 1
 else
     return {false, 0}
 end

@@ -67,7 +67,9 @@ if is_lost and not is_told then
 end
 if not life then
     life = time[1] .. string.format('%06d', time[2])
-    redis.call('HSET', state, 'life', life)
+    -- what was published before anybody could say that he has subscribed is remembered (publish.lua)
+    local events = string.match(redis.call('LINDEX', KEYS[6], -1) or '', '^..%d+ (%d+)')
+    redis.call('HSET', state, 'life', life, 'events', events or 0)
 end
 
 local seen = tonumber(ARGV[5])

@@ -37,8 +37,9 @@ pub struct Holding<'a> {
 #[derive(Default)]
 pub struct Redis {
     pub channels: HashMap<ChannelKey, State>,
-    /// remembers without end
     history: HashMap<ChannelKey, Vec<Message>>,
+    /// events of a channel that it remembers; `None`: without end
+    pub remembered_max: Option<usize>,
     /// news that nobody has told, as they are written down
     pub news: HashMap<ChannelKey, BTreeMap<String, String>>,
     /// as TIME: what a channel begins to count at
@@ -96,6 +97,12 @@ impl Redis {
         self.channels.clear();
         self.history.clear();
         self.news.clear();
+    }
+
+    /// Events until the last one that it remembers.
+    fn remembered(&self, key: &ChannelKey) -> u64 {
+        let last = self.history.get(key).and_then(|history| history.last());
+        last.map_or(0, |message| message.events)
     }
 
     fn news_of(&mut self, key: &ChannelKey, node: &str, number: u64, rules: Rules) -> News<'_> {
@@ -231,16 +238,20 @@ impl Redis {
                 told.push((state.sequence, what.clone(), number, state.events));
                 (state.sequence, state.events)
             }
-            None if is_late => (clock, 0),
+            None if is_late => (clock, self.remembered(key) + 1),
             None => return Answer::Published(published),
         };
-        self.history.entry(key.clone()).or_default().push(Message {
+        let history = self.history.entry(key.clone()).or_default();
+        history.push(Message {
             sequence,
             what,
             origin: origin.clone(),
             number,
             events,
         });
+        if self.remembered_max.is_some_and(|max| history.len() > max) {
+            history.remove(0);
+        }
         Answer::Published(published)
     }
 
@@ -253,9 +264,11 @@ impl Redis {
         told: &mut Told,
     ) -> Answer {
         let clock = self.clock;
+        let events = self.remembered(key);
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
             life: clock,
+            events,
             ..State::default()
         });
         state.total += 1;

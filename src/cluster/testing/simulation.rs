@@ -120,6 +120,8 @@ struct Node {
     messages: VecDeque<(u64, Input)>,
     /// the last answer that was taken
     answered: u64,
+    /// events of which it says that nobody here will hear them
+    missed: u64,
     /// channels that it was asked about and that it hasn't forgotten: of others nobody knows what they are called in Redis
     known: BTreeSet<String>,
     /// news that it has heard of and that aren't forgotten
@@ -214,6 +216,7 @@ impl World {
             answers: VecDeque::new(),
             messages: VecDeque::new(),
             answered: 0,
+            missed: 0,
             known: BTreeSet::new(),
             open: BTreeSet::new(),
             waiting: Vec::new(),

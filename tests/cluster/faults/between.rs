@@ -110,6 +110,24 @@ async fn a_node_that_finds_an_emptied_redis_late_counts_what_it_missed() {
     assert!(lost > 0);
 }
 
+/// Redis doesn't know yet that anybody has subscribed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_finds_an_emptied_redis_late_hears_what_was_published_elsewhere() {
+    let (redis, proxy, mut a, b) = two().await;
+    let far = Watcher::on(&b, &[wish(ROOM, "")]).await;
+    proxy.close();
+    until("it says so", async || b.is_degraded().await).await;
+    let _: String = redis.ask(&["FLUSHALL"]).await;
+    a.until_it_logs("Redis has come back empty");
+    let publisher = Publisher::start(0, ROOM, &[&a], Duration::from_millis(2));
+    publisher.more(50).await;
+    let published = [publisher.finish().await];
+    proxy.open();
+    all_heard(&far, &published).await;
+    account("far", &far, &published, &Bound::default());
+    assert_eq!(b.lost().await, 0);
+}
+
 /// Each time its connections are cut in the middle of something.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_that_breaks_again_and_again() {

@@ -55,9 +55,11 @@ impl Redis {
         if is_lost && lost.is_none() {
             return Answer::Lost;
         }
+        let events = self.remembered(key);
         let state = self.channels.entry(key.clone()).or_insert_with(|| State {
             sequence: clock,
             life: clock,
+            events,
             ..State::default()
         });
         state.sequence = state.sequence.max(seen);
@@ -83,7 +85,10 @@ impl Redis {
         if heard.0 > 0 && subscriptions > 0 {
             let knows = life == state.life || (life == 0 && heard.0 >= state.life);
             let before = if knows { heard.1 } else { 0 };
-            (registered.history, registered.missed) = self.unheard(key, heard.0, events - before);
+            let since = events
+                .checked_sub(before)
+                .expect("no more was heard than there was");
+            (registered.history, registered.missed) = self.unheard(key, heard.0, since);
         }
         let state = self.channels.get_mut(key).expect("just made");
         registered.sequence = Some(state.sequence);

@@ -186,7 +186,7 @@ fn random_call(
         }
         _ => Call::Publish {
             number: 1,
-            is_late: false,
+            is_late: random.random_bool(0.3),
             event: event("{}"),
         },
     }

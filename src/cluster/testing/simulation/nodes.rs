@@ -73,8 +73,8 @@ impl World {
             | Output::Opened(_)
             | Output::Closed(_)
             | Output::CountLater(_)
-            | Output::Onlined(_)
-            | Output::Missed(_) => {}
+            | Output::Onlined(_) => {}
+            Output::Missed(events) => node.missed += events,
             Output::SettleLater(key, _) => self.unsettled.push((at, key)),
             Output::ForgetNews(channel, happening, number) => {
                 let news = node.news(&channel, number, happening);

@@ -87,6 +87,48 @@ fn no_event_is_lost_however_often_connections_break() {
 }
 
 #[test]
+fn what_redis_has_forgotten_is_counted_as_missed() {
+    for seed in seeds(1_500) {
+        let mut world = World::new(seed, 4, Faults::Cuts);
+        world.redis.remembered_max = Some(3);
+        world.run(600);
+    }
+}
+
+/// As it is for a node that comes late to a Redis that was emptied. With the last subscriber that it knows of it forgets all of a channel,
+/// so that nobody leaves here.
+#[test]
+fn what_an_emptied_redis_has_forgotten_since_then_is_counted_as_missed() {
+    for seed in seeds(1_500) {
+        let mut world = World::new(seed, 4, Faults::Cuts);
+        world.redis.remembered_max = Some(3);
+        for at in 0..4 {
+            world.connect(at);
+        }
+        for _ in 0..200 {
+            world.step();
+        }
+        world.settle();
+        world.empty(true);
+        for _ in 0..400 {
+            let at = world.random.random_range(0..4);
+            let is_up = world.nodes[at].core.is_up();
+            match world.random.random_range(0..40) {
+                0..4 => world.join(at),
+                4..10 => world.publish(at),
+                10 if is_up => world.cut(at),
+                11 if !is_up => world.connect(at),
+                12..20 => world.redis_works(at),
+                20..28 => world.take_answer(at),
+                _ => world.take_message(at),
+            }
+        }
+        world.settle();
+        world.check_events(seed);
+    }
+}
+
+#[test]
 fn everything_that_happens_is_told_whichever_nodes_die() {
     for seed in seeds(1_500) {
         run(seed, 4, 600, Faults::Deaths);
