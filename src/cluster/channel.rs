@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     rules::Rules,
-    terms::{Ask, Call, Happening, Kept, Message, Output, Telling, View, Wanted, What},
+    terms::{Ask, Call, Event, Happening, Kept, Message, Output, Telling, View, Wanted, What},
 };
 use crate::{
     hub::inbox::{ChannelKey, WorkerId},
@@ -129,6 +129,9 @@ pub(super) struct Channel {
     numbers: HashMap<Arc<str>, (u64, u64)>,
     /// the last of our own events that the subscribers here got
     own_seen: u64,
+    /// our own events that Redis has taken and that haven't come back yet, by number: a Redis Cluster's answer may come though another of
+    /// its connections ends before the message is read
+    taken: VecDeque<(u64, Arc<Event>)>,
     /// the event of a cache channel, as all subscribers here know it
     cached: Option<Kept>,
     /// whether a watched user is there, likewise
@@ -263,7 +266,16 @@ impl Channel {
             return What::Nothing;
         }
         self.own_seen = message.number;
+        self.forget_taken();
         message.what
+    }
+
+    fn forget_taken(&mut self) {
+        while let Some((number, _)) = self.taken.front()
+            && *number <= self.own_seen
+        {
+            self.taken.pop_front();
+        }
     }
 
     /// A message has come. If others are missing before it, what the node has must be registered anew.
@@ -324,6 +336,7 @@ impl Channel {
         self.heard_events = 0;
         self.life = 0;
         self.held.clear();
+        self.taken.clear();
         self.count = None;
         if !self.present.is_empty() {
             self.present.clear();
@@ -545,10 +558,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::{
-        cluster::terms::{Body, Event},
-        frame::Frame,
-    };
+    use crate::{cluster::terms::Body, frame::Frame};
 
     #[test]
     fn of_processes_that_have_ended_nothing_is_remembered_for_ever() {

@@ -1,6 +1,9 @@
 //! A channel while Redis is away: everything is done at once, with what is known here.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{Alone, Channel, Pending, Phase};
 use crate::{
@@ -21,9 +24,16 @@ impl Channel {
         let (own, others): (VecDeque<Message>, VecDeque<Message>) =
             std::mem::take(&mut self.held).into_iter().partition(is_own);
         self.held = others;
-        for message in own {
-            let what = self.own_news(message);
-            self.tell_next(key, what, out);
+        let taken = std::mem::take(&mut self.taken).into_iter();
+        let taken = taken.map(|(number, event)| (number, What::Event(event)));
+        let own = own
+            .into_iter()
+            .map(|message| (message.number, message.what));
+        for (number, what) in taken.chain(own).collect::<BTreeMap<u64, What>>() {
+            if number > self.own_seen {
+                self.own_seen = number;
+                self.tell_next(key, what, out);
+            }
         }
         self.has_skipped = false;
         self.phase = Phase::Apart;

@@ -27,6 +27,13 @@ impl Channel {
                 number = 0;
             }
         }
+        if let (Ask::Publish { event, .. }, Answer::Published(published)) = (&pending.ask, &answer)
+            && published.sequence.is_some()
+            && pending.number > self.own_seen
+            && self.has_anybody()
+        {
+            self.taken.push_back((pending.number, event.clone()));
+        }
         match (&pending.ask, answer) {
             (Ask::Join { .. }, Answer::Joined(joined)) => {
                 self.joined(key, pending, joined, number, out);

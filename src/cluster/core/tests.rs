@@ -4,7 +4,10 @@ use super::*;
 use crate::{
     cluster::{
         rules::Rules,
-        terms::{Body, Call, Happening, Joined, Open, Registered, Telling, Ticket, Wanted, What},
+        terms::{
+            Body, Call, Happening, Joined, Open, Published, Registered, Telling, Ticket, Wanted,
+            What,
+        },
     },
     frame::Frame,
     hub::inbox::WorkerId,
@@ -206,6 +209,27 @@ fn events_that_waited_here_are_not_counted_as_missed() {
     });
     let out = take(&mut core, Input::Answers(channel, vec![answer]));
     assert_eq!((missed(&out), told(&out)), (2, 2));
+}
+/// The answer says that everybody will hear it, and the connection ends before the message comes.
+#[test]
+fn an_event_that_redis_has_taken_is_told_though_its_message_is_lost() {
+    let channel = key("room");
+    let mut core = subscribed(&channel, 5);
+    let publish = || Ask::Publish {
+        ticket: None,
+        event: event(),
+    };
+    take(&mut core, Input::Ask(channel.clone(), publish()));
+    let published = Answer::Published(Published {
+        sequence: Some(101),
+        subscriptions: 2,
+    });
+    let answers = Input::Answers(channel.clone(), vec![published]);
+    assert_eq!(told(&take(&mut core, answers)), 0);
+    assert_eq!(told(&take(&mut core, Input::Down)), 1);
+    let alone = take(&mut core, Input::Ask(channel.clone(), publish()));
+    assert_eq!(told(&alone), 1);
+    assert_eq!(told(&take(&mut core, Input::Down)), 0);
 }
 
 #[test]
