@@ -270,6 +270,14 @@ impl Channel {
         message.what
     }
 
+    /// Of too many the first ones are let go: the registration finds them in what Redis remembers.
+    fn await_message(&mut self, number: u64, event: Arc<Event>) {
+        if self.taken.len() >= HELD_MAX {
+            self.taken.pop_front();
+        }
+        self.taken.push_back((number, event));
+    }
+
     fn forget_taken(&mut self) {
         while let Some((number, _)) = self.taken.front()
             && *number <= self.own_seen

@@ -32,7 +32,7 @@ impl Channel {
             && pending.number > self.own_seen
             && self.has_anybody()
         {
-            self.taken.push_back((pending.number, event.clone()));
+            self.await_message(pending.number, event.clone());
         }
         match (&pending.ask, answer) {
             (Ask::Join { .. }, Answer::Joined(joined)) => {
