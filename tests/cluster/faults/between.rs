@@ -86,6 +86,12 @@ async fn a_node_that_finds_an_emptied_redis_late_counts_what_it_missed() {
     // what it has heard of the time before is no part of what it misses then
     publisher.more(50).await;
     let away = Instant::now();
+    // what was answered before that isn't on its way any more
+    let answered = publisher.answered();
+    until("it has heard that", async || {
+        far.ledger().events(ROOM).len() >= answered
+    })
+    .await;
     proxy.close();
     until("it says so", async || b.is_degraded().await).await;
     let _: String = redis.ask(&["FLUSHALL"]).await;
