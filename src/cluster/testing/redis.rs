@@ -32,10 +32,11 @@ pub struct RedisServer {
     directory: TempDir,
 }
 
-/// A port that nobody listens on, outside the range of those that connections take for themselves.
+/// A port that nobody listens on, outside the range of those that connections take for themselves, and of those that
+/// `tests/cluster` takes.
 pub fn free_port() -> u16 {
     let free = (0..1_000).find_map(|_| {
-        let port = rand::random_range(12_000..32_000);
+        let port = rand::random_range(30_000..32_000);
         TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
     });
     free.expect("a free port")
