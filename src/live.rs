@@ -319,7 +319,7 @@ impl Live {
 
     /// Tells an event to those who listen and want it. `event` is made only if somebody listens.
     pub fn tell(&self, event: impl FnOnce() -> Event) {
-        if self.listening.load(Ordering::Relaxed) > 0 {
+        if self.listening.load(Ordering::Acquire) > 0 {
             self.hand_out(Arc::new(event()));
         }
     }
@@ -330,7 +330,7 @@ impl Live {
     }
 
     pub fn listeners(&self) -> usize {
-        self.listening.load(Ordering::Relaxed)
+        self.listening.load(Ordering::Acquire)
     }
 
     pub fn listeners_max(&self) -> usize {
@@ -357,33 +357,36 @@ impl Live {
         }
     }
 
-    /// Begins to listen.
+    /// Begins to listen. Who finds the listener counted finds it listed, too, so that it hears whatever happens from then on.
     pub fn listen(self: &Arc<Live>, filter: Filter) -> Result<Listening, TooManyListeners> {
-        let max = self.listeners_max;
-        self.listening
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-                (count < max).then_some(count + 1)
-            })
-            .map_err(|_| TooManyListeners { max })?;
-        if filter.with_data {
-            self.wanting_data.fetch_add(1, Ordering::Relaxed);
-        }
         let (queue, events) = mpsc::channel(self.queue_events_max.max(1));
         let listener = Arc::new(Listener {
             filter,
             queue,
             dropped: AtomicU64::new(0),
         });
-        self.listeners.rcu(|all| {
-            let mut all = Vec::clone(all);
-            all.push(listener.clone());
-            all
-        });
+        self.list(&listener)?;
+        if listener.filter.with_data {
+            self.wanting_data.fetch_add(1, Ordering::Relaxed);
+        }
+        self.listening.fetch_add(1, Ordering::Release);
         Ok(Listening {
             live: self.clone(),
             listener,
             events,
         })
+    }
+
+    fn list(&self, listener: &Arc<Listener>) -> Result<(), TooManyListeners> {
+        let max = self.listeners_max;
+        let before = self.listeners.rcu(|all| {
+            let newcomer = (all.len() < max).then_some(listener);
+            all.iter().chain(newcomer).cloned().collect::<Vec<_>>()
+        });
+        match before.len() < max {
+            true => Ok(()),
+            false => Err(TooManyListeners { max }),
+        }
     }
 }
 
@@ -517,6 +520,23 @@ mod tests {
         assert_eq!(live.listeners(), 0);
         live.tell(|| panic!("nobody listens"));
         live.listen(Filter::default()).expect("room again");
+    }
+
+    #[test]
+    fn a_listener_that_is_counted_hears_what_happens_then() {
+        let live = Arc::new(Live::new(1, 1));
+        for round in 0..1_000 {
+            let newcomer = std::thread::spawn({
+                let live = live.clone();
+                move || live.listen(Filter::default()).expect("room")
+            });
+            while live.listeners() == 0 {
+                std::hint::spin_loop();
+            }
+            live.tell(|| event(Kind::Connected, "1", ""));
+            let mut listening = newcomer.join().expect("no panic");
+            assert!(listening.events.try_recv().is_ok(), "round {round}");
+        }
     }
 
     #[test]
